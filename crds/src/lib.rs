@@ -5,6 +5,11 @@
 //! object. A field that is absent stays absent: no default is written into the schema, because a stored default shows
 //! up as drift in a Git repository. `crds/yaml` is generated from this crate by `cargo xtask codegen`.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments become descriptions in the cluster, where backticks are noise"
+)]
+
 pub mod compute;
 pub mod definition;
 pub mod shared;
