@@ -1,0 +1,134 @@
+//! One watch per kind for the whole program, and queues fed from it.
+//!
+//! Controllers share a kind's cache instead of watching it each for themselves, and what nobody reads (managed fields)
+//! is dropped before it is stored: that is what bounds memory. An object that cannot be decoded is reported and left
+//! out; it waits for its author and harms no other.
+
+use crate::error_chain::one_line;
+use futures::StreamExt;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource, ResourceExt};
+use kube_runtime::WatchStreamExt;
+use kube_runtime::reflector::{self, ObjectRef, Store};
+use kube_runtime::watcher::{self, Event};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Listener<K> = Box<dyn Fn(&K) + Send + Sync>;
+
+/// A kind's objects as last seen, and who wants to hear of changes.
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    client: Client,
+    store: Store<K>,
+    writer: Mutex<Option<reflector::store::Writer<K>>>,
+    listeners: Arc<Mutex<Vec<Listener<K>>>>,
+}
+
+/// Objects of a page of a list.
+const PAGE_SIZE: u32 = 500;
+/// After so many seconds without any event the server ends a watch, so a dead one is noticed soon.
+const WATCH_TIMEOUT_SECONDS: u32 = 60;
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    /// A cache over all objects of the kind; nothing happens until [`Cache::run`].
+    pub fn new(client: Client) -> Self {
+        let (store, writer) = reflector::store();
+        Self { client, store, writer: Mutex::new(Some(writer)), listeners: Arc::default() }
+    }
+
+    /// The objects as last seen.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// The object as last seen.
+    pub fn get(&self, name: &str, namespace: Option<&str>) -> Option<Arc<K>> {
+        let mut key = ObjectRef::new(name);
+        key.namespace = namespace.map(str::to_owned);
+        self.store.get(&key)
+    }
+
+    /// Calls `listener` with every object that appears, changes or goes; it must be quick and not block.
+    pub fn on_change(&self, listener: impl Fn(&K) + Send + Sync + 'static) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// Watches until the program ends; trouble is retried with growing delays.
+    pub async fn run(self: Arc<Self>) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut writer) = writer else { return };
+        let config = watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS).page_size(PAGE_SIZE);
+        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
+        let events = watcher::watcher(api, config).default_backoff();
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(event, &mut writer),
+                Err(error) => tracing::warn!(
+                    kind = %K::kind(&()),
+                    error = %crate::ErrorChain(&error),
+                    "watch interrupted, trying again"
+                ),
+            }
+        }
+    }
+
+    fn take(&self, event: Event<DeserializeGuard<K>>, writer: &mut reflector::store::Writer<K>) {
+        let Some(event) = decoded(event) else { return };
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) | Event::Delete(object) => self.tell(object),
+            // Events may have been missed before a new list, so everything is looked at again.
+            Event::InitDone => self.store.state().iter().for_each(|object| self.tell(object)),
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    fn tell(&self, object: &K) {
+        for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            listener(object);
+        }
+    }
+}
+
+fn decoded<K>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let object = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some(object)
+        }
+        Err(invalid) => {
+            tracing::error!(
+                kind = %K::kind(&()),
+                object = %invalid.metadata.name.as_deref().unwrap_or("?"),
+                namespace = %invalid.metadata.namespace.as_deref().unwrap_or(""),
+                error = %one_line(&invalid.error),
+                "object cannot be decoded and is left alone; correct or delete it"
+            );
+            None
+        }
+    };
+    Some(match event {
+        Event::Apply(guard) => Event::Apply(object(guard)?),
+        Event::Delete(guard) => Event::Delete(object(guard)?),
+        Event::InitApply(guard) => Event::InitApply(object(guard)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+/// `namespace/name`, or the name alone where there is no namespace.
+pub fn key_of<K: ResourceExt>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
+}

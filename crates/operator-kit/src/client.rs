@@ -1,0 +1,54 @@
+//! The Kubernetes client all programs use, and how they read its refusals.
+//!
+//! The library would repeat any request on 429, 503 and 504, whatever the method, so a create that worked can come back
+//! as a conflict. Repeating is the controllers' business here: the client sends each request once.
+
+use kube::{Client, Config};
+use std::time::Duration;
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Neither a kubeconfig nor an in-cluster account was usable.
+    #[error("find a cluster (set KUBECONFIG, or run in a pod with a service account)")]
+    Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The configuration was refused.
+    #[error("set up the Kubernetes client")]
+    Build(#[source] Box<kube::Error>),
+}
+
+/// The longest a single request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client for the cluster that KUBECONFIG or the pod's service account names.
+///
+/// # Errors
+/// See [`ClientError`].
+pub async fn connect() -> Result<Client, ClientError> {
+    let mut config =
+        Config::infer().await.map_err(|error| ClientError::Configuration(Box::new(error)))?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // Watches end by themselves after a minute, so a longer silence is a dead connection.
+    config.read_timeout = Some(Duration::from_secs(90));
+    config.write_timeout = Some(REQUEST_TIMEOUT);
+    Client::try_from(config).map_err(|error| ClientError::Build(Box::new(error)))
+}
+
+/// The HTTP status of a refusal by the API server; `None` for any other trouble.
+pub fn status_code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Whether the object is not there.
+pub fn is_not_found(error: &kube::Error) -> bool {
+    status_code(error) == Some(404)
+}
+
+/// Whether somebody else changed the object first, or it exists already.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    status_code(error) == Some(409)
+}

@@ -1,0 +1,163 @@
+//! The loop around a reconciler: keys in, passes out, one pass per object at a time.
+//!
+//! A pass either succeeds and says when it wants to be looked at again, or fails and is repeated with a growing delay
+//! whose jitter comes from the object's key, so a thousand failures at once do not return at once. Nothing runs before
+//! the caches are full and this process leads.
+
+use crate::metrics::PassMetrics;
+use crate::{ErrorChain, cache::key_of};
+use futures::StreamExt;
+use kube::{Resource, ResourceExt};
+use kube_runtime::controller::{Action, Config, applier};
+use kube_runtime::reflector::{ObjectRef, Store};
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The keys waiting for a controller.
+#[derive(Clone)]
+pub struct Queue<K: Resource<DynamicType = ()>> {
+    sender: mpsc::UnboundedSender<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
+    /// A queue and the end that the controller reads.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender }, receiver)
+    }
+
+    /// Asks for a pass over the object; asking twice before it began is one pass.
+    pub fn push(&self, key: ObjectRef<K>) {
+        // A closed queue means that the program is ending.
+        if self.sender.send(key).is_err() {
+            tracing::debug!(kind = %K::kind(&()), "queue closed");
+        }
+    }
+}
+
+/// How a pass ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The world is as declared.
+    Converged,
+    /// Something named in the status has to happen first; look again after the given time at the latest.
+    Waiting(Duration),
+    /// The author has to change something; only a change helps.
+    Refused,
+}
+
+/// How often a converged object is looked at without any event, so that a lost one is found.
+const RESYNC: Duration = Duration::from_mins(10);
+/// The first delay after a failure.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest delay after failures.
+const RETRY_LAST: Duration = Duration::from_mins(1);
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: u16 = 16;
+
+/// Counts failures per object, to space out the repeats.
+#[derive(Default)]
+struct Failures(Mutex<BTreeMap<String, u32>>);
+
+impl Failures {
+    fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn delay(&self, key: &str) -> Duration {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(key.to_owned()).or_insert(0);
+        *count = count.saturating_add(1);
+        jittered(backoff(*count), key)
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    RETRY_FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(RETRY_LAST)
+}
+
+/// Up to a quarter more, decided by the key.
+fn jittered(delay: Duration, key: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let percent = u32::try_from(hasher.finish() % 26).unwrap_or(0);
+    delay.saturating_add(delay.saturating_mul(percent) / 100)
+}
+
+/// Runs passes until `stop`; the pass under way is finished first.
+pub async fn run<K, C, E, F, Fut>(
+    name: &'static str,
+    store: Store<K>,
+    queue: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    context: Arc<C>,
+    metrics: PassMetrics,
+    stop: CancellationToken,
+    reconcile: F,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    C: Send + Sync + 'static,
+    E: std::error::Error + Send + 'static,
+    F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
+{
+    let failures = Arc::new(Failures::default());
+    let keys = futures::stream::unfold(queue, |mut queue| async move {
+        queue.recv().await.map(|key| (Ok::<_, std::convert::Infallible>(key), queue))
+    })
+    .take_until(stop.cancelled_owned());
+    let pass = {
+        let failures = Arc::clone(&failures);
+        move |object: Arc<K>, context: Arc<C>| {
+            let (failures, metrics, reconcile) =
+                (Arc::clone(&failures), metrics.clone(), reconcile.clone());
+            Box::pin(async move {
+                let key = key_of(object.as_ref());
+                let started = Instant::now();
+                let result = reconcile(Arc::clone(&object), context).await;
+                metrics.passed(name, result.as_ref().ok().copied(), started.elapsed());
+                result.map(|outcome| {
+                    failures.forget(&key);
+                    Action::requeue(match outcome {
+                        Outcome::Waiting(delay) => jittered(delay, &key),
+                        Outcome::Converged | Outcome::Refused => jittered(RESYNC, &key),
+                    })
+                })
+            })
+        }
+    };
+    let on_error = move |object: Arc<K>, error: &E, _: Arc<C>| {
+        let key = key_of(object.as_ref());
+        tracing::warn!(controller = name, object = %key, uid = %object.uid().unwrap_or_default(), error = %ErrorChain(error), "pass failed");
+        Action::requeue(failures.delay(&key))
+    };
+    let config = Config::default().concurrency(CONCURRENCY);
+    let mut passes = std::pin::pin!(applier(pass, on_error, context, store, keys, config));
+    while passes.next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_and_are_bounded() {
+        assert_eq!(backoff(1), RETRY_FIRST);
+        assert_eq!(backoff(2), RETRY_FIRST * 2);
+        assert_eq!(backoff(30), RETRY_LAST);
+        for key in ["a", "b", "tn-acme/web-1"] {
+            let delay = jittered(RETRY_LAST, key);
+            assert!(
+                delay >= RETRY_LAST && delay <= RETRY_LAST + RETRY_LAST / 4,
+                "{key}: {delay:?}"
+            );
+        }
+    }
+}
