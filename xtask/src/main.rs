@@ -1,2 +1,94 @@
-//! Placeholder.
-fn main() {}
+//! Every task of a developer, and nothing that is part of the product: clusters, tests, checks, generated files.
+//!
+//! A task sets up by itself what it needs, says what it is doing on every long step, and leaves nothing running that it
+//! started, however it ends (`run.rs`). What is slow to make is cached outside the checkout, by content.
+
+mod check;
+mod codegen;
+mod kubernetes;
+mod libvirt;
+mod packages;
+mod paths;
+mod postgres;
+mod run;
+mod suites;
+mod tidy;
+mod tools;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of a developer of Freehold", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start, stop or look at a real Kubernetes control plane on this machine.
+    Cluster {
+        #[command(subcommand)]
+        act: ClusterAct,
+    },
+    /// Run every test suite with the real parts it needs.
+    Test {
+        /// Run only the suites whose name contains this.
+        suite: Option<String>,
+    },
+    /// Check format, lints, generated files, dependency direction, licences.
+    Check,
+    /// Write the generated files, or say which are out of date.
+    Codegen {
+        /// Write nothing; fail if a file is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ClusterAct {
+    /// Start it and print the path of its kubeconfig.
+    Up {
+        /// A name, to have several.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Stop it and remove its state.
+    Down {
+        /// The name it was started under.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Say whether it runs, and where its kubeconfig and logs are.
+    Status {
+        /// The name it was started under.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+}
+
+#[expect(clippy::print_stderr, reason = "a command line program reports its failure")]
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<bool> {
+    match task {
+        Task::Cluster { act: ClusterAct::Up { name } } => kubernetes::up(&name).map(|()| true),
+        Task::Cluster { act: ClusterAct::Down { name } } => kubernetes::down(&name).map(|()| true),
+        Task::Cluster { act: ClusterAct::Status { name } } => kubernetes::status(&name),
+        Task::Test { suite } => suites::run(suite.as_deref()),
+        Task::Check => check::run(),
+        Task::Codegen { check } => codegen::run(check),
+    }
+}

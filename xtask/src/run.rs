@@ -1,0 +1,358 @@
+//! Processes that belong together: started with a log each, recorded at once, and all ended again.
+//!
+//! A run is a folder. Every process is written down with its pid *and* its start time before anything else happens, so
+//! that a run can be ended by a later process without ever touching a stranger that inherited a pid. Each process leads
+//! a group of its own, and the group is what is ended, so children of children go too.
+
+use crate::paths;
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A process of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Recorded {
+    name: String,
+    pid: i32,
+    /// Field 22 of `/proc/PID/stat`: with the pid it names one process for ever.
+    start_ticks: u64,
+    log: PathBuf,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    owner: Option<(i32, u64)>,
+    processes: Vec<Recorded>,
+}
+
+/// A folder with the processes started in it.
+pub struct Run {
+    folder: PathBuf,
+    record: Record,
+    interrupted: Arc<AtomicBool>,
+    ends_with_us: bool,
+}
+
+/// How long a process may take to end by itself after being asked.
+const END_LIMIT: Duration = Duration::from_secs(15);
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+impl Run {
+    /// A run that ends with this process, however it ends; what a killed predecessor left is ended first.
+    pub fn temporary(kind: &str) -> Result<Self> {
+        sweep()?;
+        let mut run = Self::at(&paths::runs()?.join(format!("{kind}-{}", std::process::id())))?;
+        run.ends_with_us = true;
+        let own = i32::try_from(std::process::id())?;
+        run.record.owner = Some((own, start_ticks(own).context("read our own start time")?));
+        run.save()?;
+        Ok(run)
+    }
+
+    /// A run that outlives this process, in a folder of its name; it must not exist yet.
+    pub fn lasting(name: &str) -> Result<Self> {
+        let folder = paths::runs()?.join(name);
+        if folder.join("processes.json").exists() {
+            bail!("{name} is there already; `cargo xtask cluster down --name …` ends it");
+        }
+        Self::at(&folder)
+    }
+
+    /// A lasting run started earlier; `None` when there is none.
+    pub fn open(name: &str) -> Result<Option<Self>> {
+        let folder = paths::runs()?.join(name);
+        if !folder.join("processes.json").exists() {
+            return Ok(None);
+        }
+        let mut run = Self::at(&folder)?;
+        run.record = load(&folder)?;
+        Ok(Some(run))
+    }
+
+    fn at(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder.join("logs"))
+            .with_context(|| format!("create {}", folder.display()))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            record: Record::default(),
+            interrupted,
+            ends_with_us: false,
+        })
+    }
+
+    /// The run's own folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A folder below the run's, made if missing.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Where the log of a process of this name goes.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Whether somebody asked us to stop.
+    pub fn check_interrupted(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Acquire) {
+            bail!("interrupted; ending what was started");
+        }
+        Ok(())
+    }
+
+    /// Starts a process in the background, its output in a log of its name.
+    pub fn start(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        self.check_interrupted()?;
+        let log = self.log(name);
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let child = command.spawn().with_context(|| format!("start {name} ({command:?})"))?;
+        let pid = i32::try_from(child.id())?;
+        let start_ticks = start_ticks(pid)
+            .with_context(|| format!("{name} ended at once; see {}", log.display()))?;
+        self.record.processes.push(Recorded { name: name.to_owned(), pid, start_ticks, log });
+        self.save()
+    }
+
+    /// Whether every process of the run is alive.
+    pub fn dead(&self) -> Vec<String> {
+        self.record
+            .processes
+            .iter()
+            .filter(|process| !is_alive(process))
+            .map(|process| process.name.clone())
+            .collect()
+    }
+
+    /// Waits until `ready` says yes; fails when the process `name` dies, time runs out, or we are asked to stop.
+    pub fn wait(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.check_interrupted()?;
+            if ready() {
+                return Ok(());
+            }
+            let process = self.record.processes.iter().rev().find(|process| process.name == name);
+            if process.is_some_and(|process| !is_alive(process)) {
+                bail!(
+                    "{name} ended before {what}; its log: {}{}",
+                    self.log(name).display(),
+                    self.tail(name)
+                );
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{what}: not within {limit:?}; log of {name}: {}{}",
+                    self.log(name).display(),
+                    self.tail(name)
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn tail(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.log(name)).unwrap_or_default();
+        last_lines(&text)
+    }
+
+    fn save(&self) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.record)?;
+        let (path, fresh) =
+            (self.folder.join("processes.json"), self.folder.join("processes.json.new"));
+        fs::write(&fresh, text)?;
+        fs::rename(&fresh, &path).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Ends every process, the last one started first, and forgets them.
+    pub fn end(&mut self) {
+        for process in self.record.processes.drain(..).rev() {
+            end(&process);
+        }
+    }
+
+    /// Ends every process and removes the folder.
+    pub fn remove(mut self) -> Result<()> {
+        self.end();
+        self.ends_with_us = false;
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("remove {}", self.folder.display()))
+    }
+
+    /// Lets the processes outlive us.
+    pub fn keep(mut self) {
+        self.ends_with_us = false;
+    }
+
+    /// From now on the processes end with this value.
+    pub fn end_on_drop(&mut self) {
+        self.ends_with_us = true;
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.ends_with_us {
+            self.end();
+            // Logs stay for whoever reads the failure; a folder without its record is swept later.
+            if fs::remove_file(self.folder.join("processes.json")).is_err() {
+                return;
+            }
+            keep_logs_only(&self.folder);
+        }
+    }
+}
+
+fn keep_logs_only(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name() != "logs" {
+            let path = entry.path();
+            // What cannot be removed is only litter in the cache.
+            if path.is_dir() {
+                fs::remove_dir_all(&path).ok()
+            } else {
+                fs::remove_file(&path).ok()
+            };
+        }
+    }
+}
+
+/// Ends runs whose owner was killed, and removes logs of runs long over.
+fn sweep() -> Result<()> {
+    let runs = paths::runs()?;
+    let Ok(entries) = fs::read_dir(&runs) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        let Ok(record) = load(&folder) else { continue };
+        let Some((pid, ticks)) = record.owner else { continue };
+        if start_ticks(pid) != Some(ticks) {
+            record.processes.iter().rev().for_each(end);
+            fs::remove_dir_all(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> Result<Record> {
+    let path = folder.join("processes.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))
+}
+
+fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, so fields are counted behind its closing bracket.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    if fields.first() == Some(&"Z") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+fn is_alive(process: &Recorded) -> bool {
+    start_ticks(process.pid) == Some(process.start_ticks)
+}
+
+fn end(process: &Recorded) {
+    let Some(pid) = Pid::from_raw(process.pid) else { return };
+    if !is_alive(process) {
+        return;
+    }
+    for signal in [Signal::TERM, Signal::KILL] {
+        // An error means that the group is gone already.
+        if kill_process_group(pid, signal).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + END_LIMIT;
+        while Instant::now() < deadline {
+            if !is_alive(process) {
+                // Children that outlived their leader; an error means there are none.
+                kill_process_group(pid, Signal::KILL).ok();
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// A TCP port of the loopback address that nobody uses now.
+pub fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The end of a log, to be shown with a failure.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines.get(lines.len().saturating_sub(6)..).unwrap_or_default();
+    tail.iter().flat_map(|line| ["\n  | ", line]).collect()
+}
+
+/// Says what is being done, for people who wait.
+#[expect(clippy::print_stderr, reason = "progress is for the person at the terminal")]
+pub fn progress(text: &str) {
+    eprintln!("▸ {text}");
+}
+
+/// Runs a command to its end, its output in a log; a failure shows the end of that log.
+pub fn finish(what: &str, log: &Path, command: &mut Command) -> Result<()> {
+    if let Some(folder) = log.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .status()
+        .with_context(|| format!("{what}: start {command:?}"))?;
+    if !status.success() {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let tail = last_lines(&text);
+        bail!("{what} failed ({status}); log: {}{tail}", log.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_pid_and_start() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let ticks = start_ticks(own).unwrap();
+        let recorded = |start_ticks| Recorded {
+            name: "self".to_owned(),
+            pid: own,
+            start_ticks,
+            log: PathBuf::new(),
+        };
+        assert!(is_alive(&recorded(ticks)));
+        assert!(!is_alive(&recorded(ticks + 1)), "another process with our pid is a stranger");
+    }
+}
