@@ -6,8 +6,8 @@ mod physical_machine;
 mod virtual_machine;
 
 pub use compute_cluster::{
-    ComputeCluster, ComputeClusterSpec, ComputeClusterStatus, LibvirtProvider, MachineImage,
-    Overcommit, PlacementPolicy, ProviderKind, ProviderSpec, SimulatorProvider,
+    Acceleration, ComputeCluster, ComputeClusterSpec, ComputeClusterStatus, LibvirtProvider,
+    MachineImage, Overcommit, PlacementPolicy, ProviderKind, ProviderSpec, SimulatorProvider,
 };
 pub use instance_type::{InstanceType, InstanceTypeSpec, InstanceTypeStatus};
 pub use physical_machine::{

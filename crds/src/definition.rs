@@ -70,7 +70,8 @@ fn mend_node(map: &mut Map<String, Value>) {
 }
 
 /// Lists whose entries have an identity, and the fields that make it.
-const KEYED_LISTS: [(&str, &[&str]); 4] = [
+const KEYED_LISTS: [(&str, &[&str]); 5] = [
+    ("inventory", &["resource"]),
     ("conditions", &["type"]),
     ("roleRefs", &["name"]),
     ("rateCards", &["id"]),

@@ -34,6 +34,8 @@ pub const OWNER_UID_LABEL: &str = "freehold.dev/owner-uid";
 pub const TENANT_FINALIZER: &str = "tenancy.freehold.dev/tenant";
 /// Held by the operator on a project until its namespace is gone.
 pub const PROJECT_FINALIZER: &str = "tenancy.freehold.dev/project";
+/// Held by the operator on a member until its bindings are gone.
+pub const MEMBER_FINALIZER: &str = "tenancy.freehold.dev/member";
 /// Held by the operator on a machine until the provider has none of that UID.
 pub const MACHINE_FINALIZER: &str = "compute.freehold.dev/machine";
 /// Held by the billing-controller on a metered object until its last transition is durable.

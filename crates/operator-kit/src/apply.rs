@@ -113,6 +113,11 @@ impl Applier {
         Self { client, manager, fence }
     }
 
+    /// What every write asks.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
     /// The client underneath, for reads.
     pub fn client(&self) -> Client {
         self.client.clone()

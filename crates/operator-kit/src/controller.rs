@@ -92,6 +92,19 @@ fn jittered(delay: Duration, key: &str) -> Duration {
     delay.saturating_add(delay.saturating_mul(percent) / 100)
 }
 
+/// Whether the API server refused a write because the object had changed since it was read.
+fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let boxed = error.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+        if error.downcast_ref::<kube::Error>().or(boxed).is_some_and(crate::client::is_conflict) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// Runs passes until `stop`; the pass under way is finished first.
 pub async fn run<K, C, E, F, Fut>(
     name: &'static str,
@@ -135,6 +148,11 @@ pub async fn run<K, C, E, F, Fut>(
     };
     let on_error = move |object: Arc<K>, error: &E, _: Arc<C>| {
         let key = key_of(object.as_ref());
+        if is_conflict(error) {
+            // Somebody wrote first; that write is an event too, this is only the safety net.
+            tracing::debug!(controller = name, object = %key, "changed meanwhile, looking again");
+            return Action::requeue(jittered(RETRY_FIRST, &key));
+        }
         tracing::warn!(controller = name, object = %key, uid = %object.uid().unwrap_or_default(), error = %ErrorChain(error), "pass failed");
         Action::requeue(failures.delay(&key))
     };

@@ -103,7 +103,7 @@ impl Election {
         }
     }
 
-    /// Renews until `stop` (then gives the lease back) or until it is lost, which returns true.
+    /// Renews until `stop`, or until the lease is lost, which returns true.
     pub async fn hold(&mut self, stop: &CancellationToken) -> bool {
         loop {
             tokio::select! {
@@ -124,7 +124,6 @@ impl Election {
                 }
             }
         }
-        self.release().await;
         false
     }
 
@@ -200,7 +199,8 @@ impl Election {
         }
     }
 
-    async fn release(&self) {
+    /// Closes the fence and gives the lease back if it is ours, so that a successor need not wait for it to run out.
+    pub async fn release(&self) {
         self.fence.close();
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
         let Some(spec) = lease.spec.as_mut() else { return };

@@ -78,9 +78,21 @@ pub struct LibvirtProvider {
     /// Path of the daemon's unix socket on the operator's machine, such as /run/libvirt/libvirt-sock.
     #[schemars(regex(pattern = "^/.+"), length(max = 107))]
     pub socket: String,
+    /// How guests execute: Kvm by the processor, Emulation in software. Kvm when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceleration: Option<Acceleration>,
     /// Images that machines of this cluster may name.
     #[schemars(length(min = 1, max = 100))]
     pub images: Vec<MachineImage>,
+}
+
+/// How guests execute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Acceleration {
+    /// By the processor's virtualisation.
+    Kvm,
+    /// In software, where there is none.
+    Emulation,
 }
 
 /// Something a machine boots from: a kernel with an initial RAM disk, a disk image, or both.
