@@ -32,7 +32,16 @@ pub enum Fault {
 #[derive(Default)]
 struct World {
     machines: BTreeMap<ResourceUid, Machine>,
+    /// Memory given away per host in MiB, kept beside the machines so that a create costs the same with ten thousand.
+    memory_used: BTreeMap<String, i64>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
+}
+
+impl World {
+    fn account(&mut self, host: &str, memory_mib: i64) {
+        let used = self.memory_used.entry(host.to_owned()).or_default();
+        *used = used.saturating_add(memory_mib);
+    }
 }
 
 /// The provider; clones share one world.
@@ -89,6 +98,12 @@ impl Simulator {
         format!("host-{index:04}")
     }
 
+    fn has_host(&self, name: &str) -> bool {
+        let index = name.strip_prefix("host-").and_then(|digits| digits.parse::<u32>().ok());
+        index
+            .is_some_and(|index| index < self.configuration.hosts && Self::host_name(index) == name)
+    }
+
     /// Refuses what the host does not have: real amounts, without overcommitment of memory.
     fn check_room(
         &self,
@@ -97,12 +112,8 @@ impl Simulator {
         host: &str,
         size: Size,
     ) -> Result<(), ProviderError> {
-        let used: i64 = world
-            .machines
-            .values()
-            .filter(|machine| machine.host == host && machine.uid != uid)
-            .map(|machine| machine.size.memory_mib)
-            .sum();
+        let own = world.machines.get(&uid).map_or(0, |machine| machine.size.memory_mib);
+        let used = world.memory_used.get(host).copied().unwrap_or(0).saturating_sub(own);
         let free = self.configuration.host_size.memory_mib.saturating_sub(used);
         if size.memory_mib > free {
             return Err(ProviderError::Refused(format!(
@@ -149,7 +160,7 @@ impl Provider for Simulator {
             if let Some(machine) = world.machines.get(&instance.uid) {
                 return Ok(machine.clone());
             }
-            if !(0..self.configuration.hosts).any(|index| Self::host_name(index) == instance.host) {
+            if !self.has_host(&instance.host) {
                 return Err(ProviderError::Refused(format!("there is no host {}", instance.host)));
             }
             self.check_room(world, instance.uid, &instance.host, instance.size)?;
@@ -160,6 +171,7 @@ impl Provider for Simulator {
                 power: Power::Off,
                 size: instance.size,
             };
+            world.account(&instance.host, instance.size.memory_mib);
             world.machines.insert(instance.uid, machine.clone());
             Ok(machine)
         })
@@ -191,6 +203,8 @@ impl Provider for Simulator {
                 ));
             }
             self.check_room(world, uid, &machine.host, size)?;
+            let grown = size.memory_mib.saturating_sub(machine.size.memory_mib);
+            world.account(&machine.host, grown);
             known(world, uid)?.size = size;
             Ok(())
         })
@@ -198,7 +212,9 @@ impl Provider for Simulator {
 
     async fn delete(&self, uid: ResourceUid) -> Result<(), ProviderError> {
         self.call("delete", |world| {
-            world.machines.remove(&uid);
+            if let Some(machine) = world.machines.remove(&uid) {
+                world.account(&machine.host, machine.size.memory_mib.saturating_neg());
+            }
             Ok(())
         })
     }

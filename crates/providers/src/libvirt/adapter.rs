@@ -1,6 +1,8 @@
 //! The provider trait over a libvirt daemon.
 
-use super::client::{ClientError, Domain, ERROR_OPERATION_INVALID, LibvirtClient};
+use super::client::{
+    ClientError, Domain, ERROR_OPERATION_INVALID, ERRORS_OF_THE_DEFINITION, LibvirtClient,
+};
 use super::domain;
 use crate::{Capabilities, HostInventory, Instance, Machine, Power, Provider, ProviderError, Size};
 use async_trait::async_trait;
@@ -71,7 +73,9 @@ impl Libvirt {
 fn classified(error: ClientError) -> ProviderError {
     match error {
         ClientError::Interrupted { .. } => ProviderError::Unknown(error.to_string()),
-        ClientError::Refused { code: ERROR_OPERATION_INVALID, ref message } => {
+        ClientError::Refused { code, ref message }
+            if code == ERROR_OPERATION_INVALID || ERRORS_OF_THE_DEFINITION.contains(&code) =>
+        {
             ProviderError::Refused(message.clone())
         }
         ClientError::Connect { .. } | ClientError::Refused { .. } => {
@@ -99,7 +103,9 @@ impl Provider for Libvirt {
     async fn machines(&self) -> Result<Vec<Machine>, ProviderError> {
         let host = self.client.host_name().await.map_err(classified)?;
         let mut machines = Vec::new();
-        for domain in self.client.domains().await.map_err(classified)? {
+        let domains = self.client.domains().await.map_err(classified)?;
+        // The host may have guests of other owners, which are nobody's business here.
+        for domain in domains.into_iter().filter(|guest| domain::is_ours(&guest.name, guest.uuid)) {
             // A guest may go between the list and the question about it.
             match self.described(&domain, &host).await {
                 Ok(machine) => machines.push(machine),

@@ -1,15 +1,17 @@
 //! A connection to the daemon and the procedures used of it.
 //!
-//! Calls go one after the other over one connection; a daemon that does not answer in time, or a broken connection, is
-//! an unknown outcome, and the next call connects afresh. Numbers of procedures and errors are the protocol's own and
-//! never change.
+//! Each call has a connection to itself, taken from a few idle ones, so a slow start of one guest delays no question
+//! about another. A daemon that does not answer in time, or a broken connection, is an unknown outcome; only a question,
+//! which changes nothing, is asked once more over a fresh connection, because idle ones die with a restart of the daemon.
+//! Numbers of procedures and errors are the protocol's own and never change.
 
 use super::wire::{Decoder, Encoder, Malformed};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 const PROGRAM: u32 = 0x2000_8086;
@@ -40,6 +42,26 @@ enum Procedure {
     DomainUndefineFlags = 231,
     ListAllDomains = 273,
     DomainDefineXmlFlags = 350,
+}
+
+impl Procedure {
+    /// Whether it changes nothing, so that it may be asked again after a lost answer.
+    const fn only_asks(self) -> bool {
+        match self {
+            Self::NodeInformation
+            | Self::DomainXml
+            | Self::DomainInformation
+            | Self::DomainByUuid
+            | Self::HostName
+            | Self::ListAllDomains => true,
+            Self::Open
+            | Self::Authentication
+            | Self::DomainDestroy
+            | Self::DomainCreateWithFlags
+            | Self::DomainUndefineFlags
+            | Self::DomainDefineXmlFlags => false,
+        }
+    }
 }
 
 /// Why a call has no result.
@@ -74,6 +96,8 @@ pub enum ClientError {
     },
 }
 
+/// The definition, or a part of it, cannot be had on this host: wrong argument, wrong XML, unsupported configuration.
+pub(super) const ERRORS_OF_THE_DEFINITION: [i32; 3] = [8, 27, 67];
 /// The daemon has no such domain.
 pub(super) const ERROR_NO_DOMAIN: i32 = 42;
 /// The act does not fit the domain's state.
@@ -105,8 +129,12 @@ pub struct NodeInformation {
 /// A client of one daemon.
 pub struct LibvirtClient {
     socket: PathBuf,
-    connection: Mutex<Option<Connection>>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
 }
+
+/// Calls under way at once. The daemon takes 20 clients from everybody together, as it is delivered.
+const CALLS_MAX: usize = 4;
 
 struct Connection {
     stream: UnixStream,
@@ -116,7 +144,7 @@ struct Connection {
 impl LibvirtClient {
     /// A client of the daemon at `socket`; it connects when first asked something.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, connection: Mutex::new(None) }
+        Self { socket, idle: Mutex::default(), permits: Semaphore::new(CALLS_MAX) }
     }
 
     fn interrupted(&self, what: impl ToString) -> ClientError {
@@ -127,20 +155,42 @@ impl LibvirtClient {
         |error| self.interrupted(error)
     }
 
-    /// One call and its answer. A refusal leaves the connection usable; anything else closes it.
+    fn idle(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// One call and its answer. A refusal leaves the connection usable; anything else closes it, and with it the other
+    /// idle ones, which have met the same fate.
     async fn call(&self, procedure: Procedure, arguments: Encoder) -> Result<Vec<u8>, ClientError> {
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let _permit = self.permits.acquire().await.map_err(|error| self.interrupted(error))?;
+        let payload = arguments.finish();
+        if let Some(connection) = self.idle() {
+            match self.over(connection, procedure, &payload).await {
+                Err(ClientError::Interrupted { .. }) if procedure.only_asks() => {}
+                answer => return answer,
+            }
+        }
+        let connection = self.connect().await?;
+        self.over(connection, procedure, &payload).await
+    }
+
+    async fn over(
+        &self,
+        mut connection: Connection,
+        procedure: Procedure,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, ClientError> {
+        let exchange = connection.exchange(procedure, payload);
+        let interrupted = |error| {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            Err(error)
         };
-        let exchange = connection.exchange(procedure, arguments);
         let answer = match tokio::time::timeout(CALL_TIMEOUT, exchange).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(self.interrupted(error)),
-            Err(_) => return Err(self.interrupted("no answer in time")),
+            Ok(Err(error)) => return interrupted(self.interrupted(error)),
+            Err(_) => return interrupted(self.interrupted("no answer in time")),
         };
-        *slot = Some(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         match answer {
             Answer::Result(bytes) => Ok(bytes),
             Answer::Refusal(bytes) => Err(self.refusal(&bytes)),
@@ -168,7 +218,8 @@ impl LibvirtClient {
             (Procedure::Authentication, Encoder::default()),
             (Procedure::Open, Encoder::default().optional_text(Some("qemu:///system")).u32(0)),
         ] {
-            let exchange = connection.exchange(procedure, arguments);
+            let payload = arguments.finish();
+            let exchange = connection.exchange(procedure, &payload);
             match tokio::time::timeout(CALL_TIMEOUT, exchange).await {
                 Ok(Ok(Answer::Result(_))) => {}
                 Ok(Ok(Answer::Refusal(bytes))) => return Err(self.refusal(&bytes)),
@@ -279,13 +330,8 @@ enum Answer {
 }
 
 impl Connection {
-    async fn exchange(
-        &mut self,
-        procedure: Procedure,
-        arguments: Encoder,
-    ) -> std::io::Result<Answer> {
+    async fn exchange(&mut self, procedure: Procedure, payload: &[u8]) -> std::io::Result<Answer> {
         self.serial = self.serial.wrapping_add(1);
-        let payload = arguments.finish();
         let length = PREFIX_BYTES.saturating_add(payload.len());
         let length = u32::try_from(length).map_err(|_| invalid("the call is too long"))?;
         #[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]

@@ -2,6 +2,7 @@
 
 use super::adapter::Acceleration;
 use crate::{Instance, Size};
+use uuid::Uuid;
 
 /// The definition of a guest: its UUID is the machine's UID, so defining it again replaces it by itself.
 pub(super) fn definition(instance: &Instance, acceleration: Acceleration) -> String {
@@ -38,11 +39,20 @@ pub(super) fn definition(instance: &Instance, acceleration: Acceleration) -> Str
     )
 }
 
+/// The longest part of a guest's name that is for people: the daemon makes file names of at most 255 bytes from it.
+const NAME_LENGTH_MAX: usize = 150;
+
+/// Whether a guest of this name and UUID was defined here: by our way of naming it.
+pub(super) fn is_ours(name: &str, uuid: Uuid) -> bool {
+    name.ends_with(&format!("-{}", uuid.as_hyphenated()))
+}
+
 /// A name for people; the UID in it keeps two machines of the same name apart.
 fn domain_name(instance: &Instance) -> String {
     let safe: String = instance
         .name
         .chars()
+        .take(NAME_LENGTH_MAX)
         .map(|character| {
             if character.is_ascii_alphanumeric() || "-._".contains(character) {
                 character
@@ -117,6 +127,15 @@ mod tests {
             "{xml}"
         );
         assert!(xml.contains("<domain type='qemu'>"), "{xml}");
+    }
+
+    #[test]
+    fn our_guests_are_known_by_their_name() {
+        let long = Instance { name: "n".repeat(400), ..instance() };
+        let name = domain_name(&long);
+        assert!(name.len() < 200 && is_ours(&name, long.uid.0), "{name}");
+        assert!(!is_ours("debian-12", long.uid.0));
+        assert!(!is_ours(&name, Uuid::from_u128(1)));
     }
 
     #[test]
