@@ -7,6 +7,7 @@
 mod adapter;
 mod client;
 mod domain;
+mod probe;
 mod wire;
 
 pub use adapter::{Acceleration, Libvirt};

@@ -283,6 +283,21 @@ async fn libvirt_refuses_what_the_host_cannot_have() -> Result<()> {
     Ok(())
 }
 
+/// The host decides which one it is; with either the machine has to run.
+#[tokio::test]
+async fn what_runs_guests_is_found_by_running_one() -> Result<()> {
+    let (_, image) = libvirt()?;
+    let provider = Libvirt::new(testkit::setting(testkit::LIBVIRT_SOCKET)?.into(), None);
+    let instance = instance(&provider, image).await?;
+    provider.create(&instance).await?;
+    provider.start(instance.uid).await?;
+    let machine = provider.machine(instance.uid).await?.context("the machine is gone")?;
+    assert_eq!(machine.power, Power::On);
+    provider.delete(instance.uid).await?;
+    assert_eq!(provider.machine(instance.uid).await?, None);
+    Ok(())
+}
+
 #[tokio::test]
 async fn guests_start_side_by_side() -> Result<()> {
     let (provider, image) = libvirt()?;

@@ -3,11 +3,14 @@
 use super::client::{
     ClientError, Domain, ERROR_OPERATION_INVALID, ERRORS_OF_THE_DEFINITION, LibvirtClient,
 };
-use super::domain;
-use crate::{Capabilities, HostInventory, Instance, Machine, Power, Provider, ProviderError, Size};
+use super::{domain, probe};
+use crate::{
+    Capabilities, HostInventory, Image, Instance, Machine, Power, Provider, ProviderError, Size,
+};
 use async_trait::async_trait;
 use ids::ResourceUid;
 use std::path::PathBuf;
+use tokio::sync::OnceCell;
 
 /// How guests execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Acceleration {
 /// The provider of one daemon and its one host.
 pub struct Libvirt {
     client: LibvirtClient,
-    acceleration: Acceleration,
+    acceleration: OnceCell<Acceleration>,
 }
 
 /// States of a guest, as the daemon numbers them, in which it executes or will go on by itself.
@@ -39,9 +42,16 @@ const STATES_ON: [u32; 5] = [1, 2, 3, 4, 7];
 const STATE_CRASHED: u32 = 6;
 
 impl Libvirt {
-    /// A provider of the daemon at `socket`.
-    pub fn new(socket: PathBuf, acceleration: Acceleration) -> Self {
+    /// A provider of the daemon at `socket`. Without an acceleration, what really runs guests is tried at the first
+    /// create, and kept.
+    pub fn new(socket: PathBuf, acceleration: impl Into<Option<Acceleration>>) -> Self {
+        let acceleration = OnceCell::new_with(acceleration.into());
         Self { client: LibvirtClient::new(socket), acceleration }
+    }
+
+    /// How guests execute here.
+    async fn acceleration(&self, image: &Image) -> Result<Acceleration, ProviderError> {
+        self.acceleration.get_or_try_init(|| probe::tried(&self.client, image)).await.copied()
     }
 
     async fn known(&self, uid: ResourceUid) -> Result<Domain, ProviderError> {
@@ -70,7 +80,7 @@ impl Libvirt {
 }
 
 /// The daemon's answer by who has to act.
-fn classified(error: ClientError) -> ProviderError {
+pub(super) fn classified(error: ClientError) -> ProviderError {
     match error {
         ClientError::Interrupted { .. } => ProviderError::Unknown(error.to_string()),
         ClientError::Refused { code, ref message }
@@ -140,7 +150,8 @@ impl Provider for Libvirt {
         let domain = match self.client.domain_by_uuid(instance.uid.0).await.map_err(classified)? {
             Some(domain) => domain,
             None => {
-                let xml = domain::definition(instance, self.acceleration);
+                let acceleration = self.acceleration(&instance.image).await?;
+                let xml = domain::definition(instance, acceleration);
                 self.client.define(&xml).await.map_err(classified)?
             }
         };

@@ -32,6 +32,7 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 enum Procedure {
     Open = 1,
     NodeInformation = 6,
+    DomainCreateXml = 10,
     DomainDestroy = 12,
     DomainXml = 14,
     DomainInformation = 16,
@@ -56,6 +57,7 @@ impl Procedure {
             | Self::ListAllDomains => true,
             Self::Open
             | Self::Authentication
+            | Self::DomainCreateXml
             | Self::DomainDestroy
             | Self::DomainCreateWithFlags
             | Self::DomainUndefineFlags
@@ -293,6 +295,13 @@ impl LibvirtClient {
     pub(super) async fn define(&self, xml: &str) -> Result<Domain, ClientError> {
         let arguments = Encoder::default().text(xml).u32(0);
         let answer = self.call(Procedure::DomainDefineXmlFlags, arguments).await?;
+        domain(&mut Decoder::new(&answer)).map_err(self.malformed())
+    }
+
+    /// Runs a guest that is forgotten when it ends.
+    pub(super) async fn run_once(&self, xml: &str) -> Result<Domain, ClientError> {
+        let arguments = Encoder::default().text(xml).u32(0);
+        let answer = self.call(Procedure::DomainCreateXml, arguments).await?;
         domain(&mut Decoder::new(&answer)).map_err(self.malformed())
     }
 

@@ -39,6 +39,30 @@ pub(super) fn definition(instance: &Instance, acceleration: Acceleration) -> Str
     )
 }
 
+/// A guest that ends by itself as soon as it really executes, and whose end makes it disappear.
+///
+/// A kernel without a root file system gives up and restarts at once; without a kernel the firmware finds nothing to boot
+/// and does the same. A restart ends the guest. One that still is there after a while was started and never ran.
+pub(super) fn probe(name: &str, kernel_path: Option<&str>, acceleration: Acceleration) -> String {
+    let boot = kernel_path.map_or_else(
+        || "    <bios rebootTimeout='0'/>\n".to_owned(),
+        |path| {
+            format!(
+                "    <kernel>{}</kernel>\n    <cmdline>panic=-1 quiet</cmdline>\n",
+                escaped(path)
+            )
+        },
+    );
+    format!(
+        "<domain type='{kind}'>\n  <name>{name}</name>\n  <memory unit='MiB'>128</memory>\n  <vcpu>1</vcpu>\n  \
+         <os>\n    <type arch='x86_64'>hvm</type>\n{boot}  </os>\n  <on_poweroff>destroy</on_poweroff>\n  \
+         <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  \
+         <devices>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
+        kind = acceleration.domain_type(),
+        name = escaped(name),
+    )
+}
+
 /// The longest part of a guest's name that is for people: the daemon makes file names of at most 255 bytes from it.
 const NAME_LENGTH_MAX: usize = 150;
 
