@@ -179,6 +179,7 @@ fn watch(client: &Client, tasks: &mut JoinSet<Result<()>>) -> World {
         meters: watched(client, tasks),
         plans: watched(client, tasks),
         namespaces: watched(client, tasks),
+        fetched: None,
     }
 }
 

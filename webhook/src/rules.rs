@@ -43,13 +43,17 @@ pub struct Change<K> {
     pub new: Option<K>,
     /// The object as it is; `None` on create.
     pub old: Option<K>,
+    /// Whether the spec differs from the one that is stored.
+    pub respecified: bool,
 }
 
 impl<K> Change<K> {
-    /// The new object, when the object itself (no subresource) is made or changed.
+    /// The new object, when its spec is new or changed. What was accepted once is not judged again with every label or
+    /// finalizer: the world may have moved on, and the object still has to be kept, mended and removed.
     pub fn declared(&self) -> Option<&K> {
         self.new.as_ref().filter(|_| {
             self.subresource.is_none()
+                && self.respecified
                 && matches!(self.operation, Operation::Create | Operation::Update)
         })
     }
@@ -126,5 +130,6 @@ pub fn decoded<K: DeserializeOwned>(request: &Request) -> Result<Change<K>, Verd
         user: request.user_info.clone(),
         new,
         old,
+        respecified: request.object.get("spec") != request.old_object.get("spec"),
     })
 }

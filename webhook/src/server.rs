@@ -5,7 +5,7 @@
 //! decoded as untrusted.
 
 use crate::finding::Verdict;
-use crate::review::{self, Request, Review};
+use crate::review::{self, Operation, Request, Review};
 use crate::rules::{self, tenant, tenant_member};
 use crate::world::World;
 use axum::body::Bytes;
@@ -15,10 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use crds::TenantMember;
-use ids::well_known::TENANCY_GROUP;
+use ids::well_known::{GROUP_SUFFIX, TENANCY_GROUP};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use operator_kit::health::Readiness;
@@ -100,19 +101,34 @@ impl Judge {
     /// The verdict on a request.
     ///
     /// # Errors
-    /// The API server did not say whether the requester may administer tenants.
+    /// The API server did not answer a question that copies could not.
     pub async fn judge(&self, request: &Request) -> Result<Verdict, kube::Error> {
         let now = self.clock.now();
-        let mut verdict = rules::judge(request, &self.world, now);
+        let world = self.world_for(request).await?;
+        let mut verdict = rules::judge(request, &world, now);
         if request.kind.group == TENANCY_GROUP
             && request.kind.kind == "TenantMember"
             && let Ok(change) = rules::decoded::<TenantMember>(request)
-            && let Some(role) = tenant_member::lacks(&change, &self.world, now)
+            && let Some(role) = tenant_member::lacks(&change, &world, now)
             && !self.administers_tenants(request).await?
         {
             tenant_member::refuse(role, &mut verdict);
         }
         Ok(verdict)
+    }
+
+    /// The copies, and the namespace of a new object where the copies do not know it as a tenant's: it may have been made
+    /// a moment ago, and people apply a tenant's objects right after its namespace.
+    async fn world_for(&self, request: &Request) -> Result<World, kube::Error> {
+        let mut world = self.world.clone();
+        if let (Operation::Create, Some(namespace)) = (request.operation, &request.namespace)
+            && request.kind.group.ends_with(GROUP_SUFFIX)
+            && world.room(namespace).is_none()
+        {
+            let api: Api<Namespace> = Api::all(self.client.clone());
+            world.fetched = api.get_opt(namespace).await?.map(Arc::new);
+        }
+        Ok(world)
     }
 
     /// Whether the requester is one of the cloud's operators: somebody who may update Tenants.

@@ -36,6 +36,8 @@ pub struct World {
     pub plans: Store<PricePlan>,
     /// All namespaces.
     pub namespaces: Store<Namespace>,
+    /// A namespace that was asked for because the copies did not have it yet.
+    pub fetched: Option<Arc<Namespace>>,
 }
 
 /// A namespace that the operator made for a tenant.
@@ -62,7 +64,8 @@ impl World {
 
     /// What the labels of a namespace say; `None` when it is not a tenant's, or not known yet.
     pub fn room(&self, namespace: &str) -> Option<Room> {
-        let namespace = Self::named(&self.namespaces, namespace)?;
+        let fetched = self.fetched.clone().filter(|fetched| fetched.name_any() == namespace);
+        let namespace = fetched.or_else(|| Self::named(&self.namespaces, namespace))?;
         let label = |key: &str| namespace.labels().get(key).cloned();
         Some(Room {
             tenant: label(TENANT_LABEL)?,

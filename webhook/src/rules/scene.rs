@@ -81,6 +81,7 @@ impl Scene {
             meters: self.store("meters"),
             plans: self.store("plans"),
             namespaces: self.store("namespaces"),
+            fetched: None,
         }
     }
 

@@ -246,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_accepted_is_not_judged_with_every_label() {
+        let stored = tenant("old", &json!({ "planRef": { "name": "dollars" } }));
+        let mut labelled = stored.clone();
+        labelled["metadata"]["labels"] = json!({ "team": "a" });
+        let update = |new: Value| {
+            check(&change::<Tenant>("UPDATE", stored.clone(), new), &scene().world()).allows()
+        };
+        assert!(update(labelled.clone()));
+        labelled["spec"]["displayName"] = json!("Other");
+        assert!(!update(labelled));
+    }
+
+    #[test]
     fn a_name_whose_home_is_taken_is_refused() {
         let world = scene().namespace("tn-a-b", "a", "uid-a", "project").world();
         let verdict =
