@@ -146,6 +146,8 @@ pub enum SuspenseCause {
     Unreadable,
     /// More than the meter's bound allows. Needs a person.
     Implausible,
+    /// For a period whose successor is closed too: its sums are no longer at hand. Needs a person.
+    AfterClose,
 }
 
 /// Usage that waits.

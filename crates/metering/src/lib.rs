@@ -22,6 +22,8 @@ pub mod scale;
 mod state;
 mod step;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod waiting;
 

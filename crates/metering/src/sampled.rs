@@ -202,6 +202,20 @@ impl Fold<'_> {
         is_estimated: bool,
         is_taken_back: bool,
     ) {
+        let released = self.state.tenants.get(&key.tenant).and_then(|known| known.released_before);
+        if released.is_some_and(|before| key.start < before) {
+            let (amount, facts) =
+                if is_taken_back { (amount.saturating_neg(), -1) } else { (amount, 1) };
+            let item = ItemKey {
+                resource: key.resource,
+                meter: key.meter.clone(),
+                part: key.part.clone(),
+            };
+            let during = Interval::new(key.start, key.start.next_hour());
+            let place = suspense_key(&item, SuspenseCause::AfterClose);
+            self.suspend(place, during, Quantity(amount), facts);
+            return;
+        }
         let window = self.state.windows.get_or_insert_with(key, || UsageWindow {
             quantity: Quantity::ZERO,
             facts: 0,

@@ -45,6 +45,8 @@ pub(crate) struct TenantState {
     /// Ascending by `from`.
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) closed_through: Option<Instant>,
+    /// Windows that begin before are no longer here.
+    pub(crate) released_before: Option<Instant>,
 }
 
 /// What is known of a resource.

@@ -187,12 +187,15 @@ impl Fold<'_> {
     /// now, and its correction needs the sums.
     fn period_close(&mut self, tenant: AccountId, through: Instant) {
         let known = self.state.tenants.get_or_insert_with(&tenant, Default::default);
-        let Some(before) = known.closed_through.replace(through) else { return };
-        known.closed_through = Some(before.max(through));
+        if known.closed_through.is_some_and(|before| through <= before) {
+            return;
+        }
+        known.released_before = known.closed_through.replace(through);
+        let Some(before) = known.released_before else { return };
         let old: Vec<WindowKey> = self
             .state
             .windows_of(tenant)
-            .filter(|(key, _)| key.start < before.min(through))
+            .filter(|(key, _)| key.start < before)
             .map(|(key, _)| key.clone())
             .collect();
         for key in old {

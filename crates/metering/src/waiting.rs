@@ -110,7 +110,9 @@ impl Fold<'_> {
             .take_while(|(key, _)| key.resource == resource)
             .filter(|(key, _)| match key.cause {
                 SuspenseCause::UnknownResource | SuspenseCause::UnknownMeter => true,
-                SuspenseCause::Unreadable | SuspenseCause::Implausible => false,
+                SuspenseCause::Unreadable
+                | SuspenseCause::Implausible
+                | SuspenseCause::AfterClose => false,
             })
             .map(|(key, _)| key.clone())
             .collect();
