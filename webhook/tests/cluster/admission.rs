@@ -9,7 +9,8 @@ use crate::hook::{
 };
 use crate::hook::{refusal, through};
 use anyhow::{Context, Result};
-use kube::Client;
+use kube::api::ListParams;
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 const TENANCY: &str = "tenancy.freehold.dev/v1alpha1";
@@ -161,6 +162,39 @@ impl Estate {
     }
 }
 
+/// Everything that tests here make, what uses something before what it uses.
+const KINDS: [(&str, &str); 10] = [
+    (COMPUTE, "VirtualMachine"),
+    (TENANCY, "TenantMember"),
+    (TENANCY, "Project"),
+    (COMPUTE, "PhysicalMachine"),
+    (COMPUTE, "ComputeCluster"),
+    (COMPUTE, "InstanceType"),
+    (TENANCY, "Tenant"),
+    (BILLING, "PricePlan"),
+    (BILLING, "Meter"),
+    ("v1", "Namespace"),
+];
+
+impl Estate {
+    /// Takes everything away again, as the operator: other suites use the same cluster.
+    async fn clear(self) -> Result<()> {
+        for (version, kind) in KINDS {
+            let every = api_of(&self.operator, &json!({ "apiVersion": version, "kind": kind }))?;
+            for found in every.list(&ListParams::default()).await? {
+                let (name, namespace) = (found.name_any(), found.namespace());
+                let ours = [Some(&name), namespace.as_ref()];
+                if ours.into_iter().flatten().any(|text| text.contains(&self.name)) {
+                    let object = json!({ "apiVersion": version, "kind": kind,
+                        "metadata": { "name": name, "namespace": namespace } });
+                    through(&self.operator, Door::Delete, false, &object).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A few letters that differ from run to run.
 fn uuid_of(seed: &Value, length: usize) -> String {
     let stamp = std::time::Instant::now();
@@ -181,7 +215,8 @@ async fn tenants_and_what_they_hold() -> Result<()> {
     members(&estate).await?;
     projects(&estate).await?;
     machines(&estate).await?;
-    the_record(&estate).await
+    the_record(&estate).await?;
+    estate.clear().await
 }
 
 async fn tenancy(estate: &Estate) -> Result<()> {
@@ -352,7 +387,8 @@ async fn clusters_sizes_meters_and_plans() -> Result<()> {
     let of = json!({ "instanceTypeRef": { "name": estate.named("small") } });
     estate.put(&machine(&estate.room(), "sized", &of)).await?;
     estate.changing(&[Door::Delete], &small, Some("metadata.name")).await?;
-    prices(&estate).await
+    prices(&estate).await?;
+    estate.clear().await
 }
 
 async fn prices(estate: &Estate) -> Result<()> {
@@ -420,7 +456,8 @@ async fn namespaces_of_tenants_are_out_of_reach() -> Result<()> {
     testkit::eventually("the namespace is gone", LIMIT * 2, || async {
         Ok(api.get_opt(&estate.room()).await?.is_none().then_some(()))
     })
-    .await
+    .await?;
+    estate.clear().await
 }
 
 #[tokio::test]
@@ -441,5 +478,5 @@ async fn away_it_stops_growth_and_nothing_else() -> Result<()> {
     through(&estate.admin, Door::Delete, false, &foreign).await?;
     let repaired = namespace(&estate.room(), &estate.name, "repaired", "project");
     through(&estate.operator, Door::Apply, false, &repaired).await?;
-    Ok(())
+    estate.clear().await
 }
