@@ -13,6 +13,7 @@ mod bill;
 mod input;
 mod plan;
 mod rate;
+pub mod report;
 #[cfg(test)]
 mod tests;
 
