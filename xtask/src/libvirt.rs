@@ -1,7 +1,8 @@
 //! A libvirt daemon of the run's own, and a guest to boot.
 //!
 //! The daemon's folders are fixed when it is built, so it gets a mount namespace in which they are the run's: nothing of
-//! the machine's own libvirt is read or written. Guests run as root there, without cgroups and a log daemon.
+//! the machine's own libvirt is read or written. It also gets a process namespace, because guests outlive their daemon:
+//! they end with the namespace, whatever ended it. Guests run as root there, without cgroups and a log daemon.
 
 use crate::packages::{self, LIBVIRT};
 use crate::paths;
@@ -43,7 +44,18 @@ pub fn start(run: &mut Run) -> Result<Libvirt> {
     fs::write(&script, script_text(&folder))?;
     run.start(
         "libvirtd",
-        Command::new("unshare").args(["--mount", "--propagation", "private", "sh"]).arg(&script),
+        Command::new("unshare")
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "sh",
+            ])
+            .arg(&script),
     )?;
     let socket = folder.join("socket/libvirt-sock");
     run.wait("libvirtd", "libvirt listens", START_LIMIT, || UnixStream::connect(&socket).is_ok())?;

@@ -4,8 +4,9 @@ use crate::kubernetes::{self, Cluster};
 use crate::libvirt::{self, Guest, Libvirt};
 use crate::run::{self, Run};
 use crate::{paths, postgres};
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,12 +27,17 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "providers",
         arguments: &["--package", "providers", "--test", "contract"],
         needs: &[Part::Libvirt],
+    },
+    Suite {
+        name: "admission",
+        arguments: &["--package", "webhook", "--test", "cluster"],
+        needs: &[Part::Kubernetes],
     },
     Suite {
         name: "system",
@@ -55,6 +61,7 @@ struct Parts {
     cluster: Option<Cluster>,
     database_url: Option<String>,
     libvirt: Option<(Libvirt, Guest)>,
+    logs: PathBuf,
 }
 
 impl Parts {
@@ -76,7 +83,12 @@ impl Parts {
         Ok(())
     }
 
-    fn tell(&self, command: &mut Command) {
+    fn tell(&self, command: &mut Command) -> Result<()> {
+        // Programs under test stand beside this one: they come from the same build.
+        let own = std::env::current_exe().context("find our own program")?;
+        command
+            .env("FREEHOLD_TEST_PROGRAMS", own.parent().context("our own program has no folder")?);
+        command.env("FREEHOLD_TEST_LOGS", &self.logs);
         if let Some(cluster) = &self.cluster {
             command.env("FREEHOLD_TEST_KUBECONFIG", &cluster.kubeconfig);
             command.env("FREEHOLD_TEST_KUBECTL", &cluster.kubectl);
@@ -89,14 +101,16 @@ impl Parts {
             command.env("FREEHOLD_TEST_GUEST_KERNEL", &guest.kernel);
             command.env("FREEHOLD_TEST_GUEST_INITRD", &guest.initrd);
         }
+        Ok(())
     }
 }
 
 /// Runs the suites whose name contains `wanted`; true if all tests passed.
 pub fn run(wanted: Option<&str>) -> Result<bool> {
     let mut run = Run::temporary("test")?;
-    let mut parts = Parts::default();
+    let mut parts = Parts { logs: run.subfolder("logs")?, ..Parts::default() };
     let mut tallies = Vec::new();
+    build_programs()?;
     for suite in
         SUITES.iter().filter(|suite| wanted.is_none_or(|wanted| suite.name.contains(wanted)))
     {
@@ -109,6 +123,17 @@ pub fn run(wanted: Option<&str>) -> Result<bool> {
     Ok(summarise(&tallies))
 }
 
+fn build_programs() -> Result<()> {
+    run::progress("building all programs");
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(paths::repository()?).args(["build", "--quiet", "--workspace", "--bins"]);
+    let status = build.status()?;
+    if !status.success() {
+        bail!("the programs do not build ({status}); the compiler's words are above");
+    }
+    Ok(())
+}
+
 fn perform(suite: &Suite, parts: &Parts) -> Result<Tally> {
     run::progress(&format!("suite: {}", suite.name));
     let started = Instant::now();
@@ -117,9 +142,8 @@ fn perform(suite: &Suite, parts: &Parts) -> Result<Tally> {
         .current_dir(paths::repository()?)
         .args(["test", "--no-fail-fast"])
         .args(suite.arguments);
-    // Programs under test come from the same build.
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    parts.tell(&mut command);
+    parts.tell(&mut command)?;
     let mut child = command.spawn()?;
     let mut tally =
         Tally { passed: 0, failed: 0, ignored: 0, succeeded: false, took: Duration::ZERO };
