@@ -78,7 +78,7 @@ pub struct LibvirtProvider {
     /// Path of the daemon's unix socket on the operator's machine, such as /run/libvirt/libvirt-sock.
     #[schemars(regex(pattern = "^/.+"), length(max = 107))]
     pub socket: String,
-    /// How guests execute: Kvm by the processor, Emulation in software. Kvm when left out.
+    /// How guests execute: Kvm by the processor, Emulation in software. Tried by running a guest when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acceleration: Option<Acceleration>,
     /// Images that machines of this cluster may name.

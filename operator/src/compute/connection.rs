@@ -80,10 +80,10 @@ impl Providers {
         Some(match spec.kind {
             ProviderKind::Libvirt => {
                 let libvirt = spec.libvirt.as_ref()?;
-                let acceleration = match libvirt.acceleration {
-                    Some(Acceleration::Emulation) => libvirt::Acceleration::Emulation,
-                    Some(Acceleration::Kvm) | None => libvirt::Acceleration::Kvm,
-                };
+                let acceleration = libvirt.acceleration.map(|acceleration| match acceleration {
+                    Acceleration::Emulation => libvirt::Acceleration::Emulation,
+                    Acceleration::Kvm => libvirt::Acceleration::Kvm,
+                });
                 Arc::new(Recorded::new(
                     Libvirt::new(libvirt.socket.clone().into(), acceleration),
                     observer,
