@@ -4,26 +4,26 @@ use super::Change;
 use crate::finding::{Verdict, named};
 use crate::world::World;
 use crds::PricePlan;
-use crds::billing::{GraduatedPrice, Price, PricePlanSpec, RateCard};
+use crds::billing::PricePlanSpec;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use pricing::{DisplayUnitInput, MeterInput, PlanInput, PlanRefused, PlanVersion, Problem};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands against a change of a plan.
 pub fn check(change: &Change<PricePlan>, world: &World, now: Timestamp) -> Verdict {
     let mut verdict = Verdict::default();
     if let Some(plan) = change.declared() {
         whole_seconds(&plan.spec, &mut verdict);
+        let version = readable(&plan.spec, world, &mut verdict);
         if let Some(old) = &change.old {
-            later(&old.spec, &plan.spec, now, &mut verdict);
-        }
-        for (phase_index, phase) in plan.spec.phases.iter().enumerate() {
-            let path = format!("spec.phases[{phase_index}].rateCards");
-            one_price_per_meter(&path, &phase.rate_cards, world, &mut verdict);
-            for (index, card) in phase.rate_cards.iter().enumerate() {
-                price(&format!("{path}[{index}]"), card, &mut verdict);
-            }
+            // The old version was judged in its time; what it lacks now is no fault of the new one.
+            let before = readable(&old.spec, world, &mut Verdict::default());
+            let same = match (before, version) {
+                (Some(before), Some(version)) => before.hash() == version.hash(),
+                _ => old.spec.phases == plan.spec.phases,
+            };
+            later(&old.spec, &plan.spec, same, now, &mut verdict);
         }
     }
     if change.deleted().is_some() {
@@ -32,31 +32,82 @@ pub fn check(change: &Change<PricePlan>, world: &World, now: Timestamp) -> Verdi
     verdict
 }
 
+/// The plan as billing will read it, by the same reader.
+fn readable(spec: &PricePlanSpec, world: &World, verdict: &mut Verdict) -> Option<PlanVersion> {
+    let input: PlanInput = match serde_json::to_value(spec).and_then(serde_json::from_value) {
+        Ok(input) => input,
+        Err(error) => {
+            verdict.invalid("spec", format!("cannot be read: {error}"));
+            return None;
+        }
+    };
+    let meters = priced_meters(spec, world, verdict);
+    match PlanVersion::from_input(&input, &meters) {
+        Ok(version) => Some(version),
+        Err(refusals) => {
+            for PlanRefused { field, problem } in refusals {
+                if matches!(problem, Problem::Repeated { .. }) {
+                    verdict.duplicate(field, problem.to_string());
+                } else {
+                    verdict.invalid(field, problem.to_string());
+                }
+            }
+            None
+        }
+    }
+}
+
+/// The meters that cards name. One that is still to come is a warning, and stands in with its own unit.
+fn priced_meters(
+    spec: &PricePlanSpec,
+    world: &World,
+    verdict: &mut Verdict,
+) -> BTreeMap<String, MeterInput> {
+    let cards = spec.phases.iter().flat_map(|phase| &phase.rate_cards);
+    let names: BTreeSet<&str> =
+        cards.filter_map(|card| card.meter_ref.as_ref()).map(|meter| meter.name.as_str()).collect();
+    let mut meters = BTreeMap::new();
+    for name in names {
+        let input = if let Some(meter) = World::named(&world.meters, name) {
+            MeterInput {
+                base_units_per_unit: meter.spec.base_units_per_unit,
+                display_unit: DisplayUnitInput {
+                    name: meter.spec.display_unit.name.clone(),
+                    units: meter.spec.display_unit.units,
+                },
+            }
+        } else {
+            verdict.warn(format!(
+                "spec.phases[].rateCards[].meterRef.name: there is no Meter `{name}` yet"
+            ));
+            let display_unit = DisplayUnitInput { name: "unit".to_owned(), units: 1 };
+            MeterInput { base_units_per_unit: 1, display_unit }
+        };
+        meters.insert(name.to_owned(), input);
+    }
+    meters
+}
+
 fn whole_seconds(spec: &PricePlanSpec, verdict: &mut Verdict) {
     if spec.effective_from.0.subsec_nanosecond() != 0 {
         verdict.invalid("spec.effectiveFrom", "has a fraction of a second; write whole seconds");
     }
 }
 
-/// What the plan charges: everything but the words and who may see it.
-fn priced(spec: &PricePlanSpec) -> PricePlanSpec {
-    let mut priced = spec.clone();
-    priced.effective_from.0 = Timestamp::UNIX_EPOCH;
-    priced.visibility = None;
-    for card in priced.phases.iter_mut().flat_map(|phase| &mut phase.rate_cards) {
-        card.description = None;
-    }
-    priced
-}
-
-fn later(old: &PricePlanSpec, new: &PricePlanSpec, now: Timestamp, verdict: &mut Verdict) {
+fn later(
+    old: &PricePlanSpec,
+    new: &PricePlanSpec,
+    same_prices: bool,
+    now: Timestamp,
+    verdict: &mut Verdict,
+) {
     let (was, wanted) = (old.effective_from.0, new.effective_from.0);
     if wanted < was {
         verdict.invalid(
             "spec.effectiveFrom",
             format!("is before the present version's {was}; versions follow one another, name a later instant"),
         );
-    } else if wanted == was && priced(old) != priced(new) {
+    } else if wanted == was && !same_prices {
         verdict.invalid(
             "spec.effectiveFrom",
             format!("prices change, but the version of {was} is fixed; name a later instant for the new prices"),
@@ -66,86 +117,6 @@ fn later(old: &PricePlanSpec, new: &PricePlanSpec, now: Timestamp, verdict: &mut
             "spec.effectiveFrom: {wanted} is past; usage since then is rated again under the new version"
         ));
     }
-}
-
-fn one_price_per_meter(path: &str, cards: &[RateCard], world: &World, verdict: &mut Verdict) {
-    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-    for (index, card) in cards.iter().enumerate() {
-        let Some(meter) = card.meter_ref.as_ref().map(|reference| reference.name.as_str()) else {
-            continue;
-        };
-        if let Some(first) = seen.insert(meter, &card.id) {
-            verdict.duplicate(
-                format!("{path}[{index}].meterRef.name"),
-                format!("meter `{meter}` has its price in card `{first}`; use one card, with tiers if need be"),
-            );
-        }
-        if World::named(&world.meters, meter).is_none() {
-            verdict.warn(format!("{path}[{index}].meterRef.name: there is no Meter `{meter}` yet"));
-        }
-    }
-}
-
-fn price(path: &str, card: &RateCard, verdict: &mut Verdict) {
-    let Price { flat, per_unit, graduated } = &card.price;
-    let meant = card.free == Some(true);
-    if let Some(flat) = flat {
-        zero_is_meant(&format!("{path}.price.flat.amount"), &flat.amount, meant, verdict);
-    }
-    if let Some(per_unit) = per_unit {
-        zero_is_meant(&format!("{path}.price.perUnit.rate"), &per_unit.rate, meant, verdict);
-    }
-    if let Some(graduated) = graduated {
-        tiers(&format!("{path}.price.graduated.tiers"), graduated, meant, verdict);
-    }
-}
-
-fn is_zero(decimal: &str) -> bool {
-    decimal.bytes().all(|byte| byte == b'0' || byte == b'.')
-}
-
-fn zero_is_meant(field: &str, amount: &str, meant: bool, verdict: &mut Verdict) {
-    if is_zero(amount) && !meant {
-        verdict.invalid(field, "is zero; set free: true if that is meant, else write the price");
-    }
-}
-
-fn tiers(path: &str, price: &GraduatedPrice, card_is_free: bool, verdict: &mut Verdict) {
-    if price.tiers.first().is_some_and(|first| !is_zero(&first.from)) {
-        verdict.invalid(
-            format!("{path}[0].from"),
-            "the first tier begins at 0, else the quantity below it has no price",
-        );
-    }
-    for (index, pair) in price.tiers.windows(2).enumerate() {
-        if let [before, after] = pair
-            && compared(&before.from, &after.from) != Ordering::Less
-        {
-            verdict.invalid(
-                format!("{path}[{}].from", index.saturating_add(1)),
-                format!(
-                    "`{}` is not above the tier before it, `{}`; tiers rise",
-                    after.from, before.from
-                ),
-            );
-        }
-    }
-    for (index, tier) in price.tiers.iter().enumerate() {
-        let has_fee = tier.flat.as_deref().is_some_and(|flat| !is_zero(flat));
-        let meant = card_is_free || tier.free == Some(true) || has_fee;
-        zero_is_meant(&format!("{path}[{index}].rate"), &tier.rate, meant, verdict);
-    }
-}
-
-/// Compares two plain decimals (digits, at most one point, no sign) without arithmetic: by digits before the point,
-/// then after it.
-fn compared(left: &str, right: &str) -> Ordering {
-    let parts = |text: &str| {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let whole = whole.trim_start_matches('0').to_owned();
-        (whole.len(), whole, fraction.trim_end_matches('0').to_owned())
-    };
-    parts(left).cmp(&parts(right))
 }
 
 fn deletion(name: &str, world: &World, verdict: &mut Verdict) {
@@ -243,6 +214,7 @@ mod tests {
             past.0.is_empty() && past.1.iter().any(|text| text.contains("is past")),
             "{past:?}"
         );
+        assert!(update(june, june, "0.050").0.is_empty(), "the same price in other digits");
         let mut worded = hourly("0.05");
         worded[0]["description"] = json!("Compute");
         assert!(judged("UPDATE", plan(june, hourly("0.05")), plan(june, worded)).allows());
@@ -254,17 +226,5 @@ mod tests {
         assert_eq!(refused_fields(&verdict), ["spec.effectiveFrom"]);
         let verdict = judged("DELETE", plan("2026-01-01T00:00:00Z", hourly("1")), json!(null));
         assert_eq!(refused_fields(&verdict), ["metadata.name"]);
-    }
-
-    #[test]
-    fn decimals_compare_by_value() {
-        for (left, right, order) in [
-            ("0", "0.000", Ordering::Equal),
-            ("9.99", "10", Ordering::Less),
-            ("1.5", "1.49", Ordering::Greater),
-            ("0.1", "0.01", Ordering::Greater),
-        ] {
-            assert_eq!(compared(left, right), order, "{left} {right}");
-        }
     }
 }

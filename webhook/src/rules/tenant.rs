@@ -20,6 +20,7 @@ pub fn check(change: &Change<Tenant>, world: &World) -> Verdict {
     if let Some(tenant) = change.declared() {
         parents(&change.name, tenant, world, &mut verdict);
         plan(tenant, world, &mut verdict);
+        currency(tenant, &mut verdict);
         time_zone(tenant, &mut verdict);
         locale(tenant, &mut verdict);
         if change.operation == Operation::Create {
@@ -93,6 +94,12 @@ fn plan(tenant: &Tenant, world: &World, verdict: &mut Verdict) {
                 plan.spec.currency, tenant.spec.currency
             ),
         );
+    }
+}
+
+fn currency(tenant: &Tenant, verdict: &mut Verdict) {
+    if let Err(refusal) = tenant.spec.currency.parse::<money::Currency>() {
+        verdict.invalid("spec.currency", refusal.to_string());
     }
 }
 
@@ -236,6 +243,11 @@ mod tests {
                 json!({ "timeZone": "Europe/Berlin" }),
                 json!({ "timeZone": "Mars/Olympus" }),
                 "spec.timeZone",
+            ),
+            (
+                json!({ "planRef": { "name": "later" } }),
+                json!({ "planRef": { "name": "later" }, "currency": "XXX" }),
+                "spec.currency",
             ),
             (json!({ "locale": "zh-Hans-CN" }), json!({ "locale": "e" }), "spec.locale"),
             (json!({ "locale": "de-AT" }), json!({ "locale": "de_AT" }), "spec.locale"),
