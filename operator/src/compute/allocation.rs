@@ -8,7 +8,7 @@ use crate::world::World;
 use crds::compute::{Allocation, Maintenance};
 use crds::{PhysicalMachine, VirtualMachine};
 use kube::ResourceExt;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, PostParams};
 use operator_kit::client;
 use operator_kit::lease::NotLeader;
 use placement::{Amounts, Host, InventoryLine, Policy, Refusals, Request};
@@ -32,6 +32,9 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The hosts could not be listed.
+    #[error("list PhysicalMachines")]
+    List(#[source] Box<kube::Error>),
     /// Others changed the table again and again.
     #[error("book a share of host {0}: it changed too often, trying again later")]
     Contended(String),
@@ -74,13 +77,22 @@ fn table(host: &PhysicalMachine) -> &[Allocation] {
     host.status.as_ref().map_or(&[], |status| status.allocations.as_slice())
 }
 
-/// The host on which the machine of this UID is booked, as far as the cache knows.
-pub fn booked_on(world: &World, uid: &str) -> Option<String> {
-    let has = |host: &PhysicalMachine| table(host).iter().any(|allocation| allocation.uid == uid);
-    world.hosts.store().find(has).map(|host| host.name_any())
+/// The host on which the machine of this UID is booked.
+fn booked_on(hosts: &[PhysicalMachine], uid: &str) -> Option<String> {
+    let has = |host: &&PhysicalMachine| table(host).iter().any(|allocation| allocation.uid == uid);
+    hosts.iter().find(has).map(ResourceExt::name_any)
 }
 
-/// Chooses a host and books the request there; the host's name.
+/// All hosts as the API server has them now. A cache may lag behind a booking that this very process made.
+async fn hosts_now(world: &World) -> Result<Vec<PhysicalMachine>, Error> {
+    let api: Api<PhysicalMachine> = Api::all(world.applier.client());
+    let listed = api.list(&ListParams::default()).await;
+    listed.map(|list| list.items).map_err(|source| Error::List(Box::new(source)))
+}
+
+/// Chooses a host and books the request there, or finds it booked already; the host's name and cluster.
+///
+/// Clusters are tried in order of their names, each by its own policy.
 ///
 /// # Errors
 /// See [`Error`].
@@ -89,20 +101,27 @@ pub async fn book(
     machine: &VirtualMachine,
     request: &Request,
     policies: &BTreeMap<String, Policy>,
-) -> Result<String, Error> {
+) -> Result<(String, String), Error> {
     let uid = machine.uid().unwrap_or_default();
-    if let Some(host) = booked_on(world, &uid) {
-        return Ok(host);
-    }
     let seed = u64::from_be_bytes(first_bytes(&uid));
-    let mut views: Vec<Host> = world.hosts.store().state().iter().map(|host| view(host)).collect();
+    let hosts = hosts_now(world).await?;
+    let cluster_of = |name: &str| {
+        let host = hosts.iter().find(|host| host.name_any() == name);
+        host.map(|host| host.spec.cluster_ref.name.clone()).unwrap_or_default()
+    };
+    if let Some(host) = booked_on(&hosts, &uid) {
+        let cluster = cluster_of(&host);
+        return Ok((host, cluster));
+    }
+    let mut views: Vec<Host> = hosts.iter().map(view).collect();
     for _ in 0..ATTEMPTS_MAX {
-        let policy = policies.values().copied().next().unwrap_or(Policy::Pack);
-        let chosen =
-            placement::choose(&views, request, policy, seed).map_err(Error::NoRoom)?.name.clone();
+        let chosen = choose(&views, request, policies, seed).map_err(Error::NoRoom)?;
         match change(world, &chosen, |table| add(table, machine, request)).await? {
-            Changed::Done => return Ok(chosen),
-            // The cache was behind: look at the host as it is now, and choose again.
+            Changed::Done => {
+                let cluster = cluster_of(&chosen);
+                return Ok((chosen, cluster));
+            }
+            // The list was behind: look at the host as it is now, and choose again.
             Changed::Refused(fresh) => {
                 views.retain(|view| view.name != chosen);
                 views.push(view(&fresh));
@@ -110,6 +129,29 @@ pub async fn book(
         }
     }
     Err(Error::Contended("any".to_owned()))
+}
+
+fn choose(
+    hosts: &[Host],
+    request: &Request,
+    policies: &BTreeMap<String, Policy>,
+    seed: u64,
+) -> Result<String, Refusals> {
+    let mut refusals = Refusals::new();
+    for (cluster, policy) in policies {
+        let own: Vec<Host> =
+            hosts.iter().filter(|host| host.cluster == *cluster).cloned().collect();
+        match placement::choose(&own, request, *policy, seed) {
+            Ok(host) => return Ok(host.name.clone()),
+            Err(more) => more.into_iter().for_each(|(reason, names)| {
+                refusals.entry(reason).or_default().extend(names);
+            }),
+        }
+    }
+    for names in refusals.values_mut() {
+        names.sort();
+    }
+    Err(refusals)
 }
 
 /// Changes a booked machine's amounts; false when the host has no room for that.
@@ -123,6 +165,12 @@ pub async fn resize(
     request: &Request,
 ) -> Result<bool, Error> {
     let changed = change(world, host, |fresh| {
+        let is_booked_so = |allocation: &Allocation| {
+            Some(&allocation.uid) == machine.uid().as_ref() && allocation.amounts == request.amounts
+        };
+        if table(fresh).iter().any(is_booked_so) {
+            return Some(table(fresh).to_vec());
+        }
         let mut others = fresh.clone();
         if let Some(status) = others.status.as_mut() {
             status.allocations.retain(|allocation| Some(&allocation.uid) != machine.uid().as_ref());
@@ -134,12 +182,12 @@ pub async fn resize(
     Ok(matches!(changed.await?, Changed::Done))
 }
 
-/// Gives a machine's share back; nothing booked is done.
+/// Gives a machine's share back, wherever it is booked; nothing booked is done.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn release(world: &World, uid: &str) -> Result<(), Error> {
-    let Some(host) = booked_on(world, uid) else { return Ok(()) };
+    let Some(host) = booked_on(&hosts_now(world).await?, uid) else { return Ok(()) };
     change(world, &host, |fresh| {
         let kept = table(fresh).iter().filter(|allocation| allocation.uid != uid).cloned();
         Some(kept.collect())

@@ -152,6 +152,9 @@ fn size_of(instance_type: &InstanceType) -> Option<Size> {
 type Placed = Result<(Arc<ComputeCluster>, Arc<dyn Provider>), Conclusion>;
 
 /// Finds or books the machine's host, and the connection to its provider.
+///
+/// A booking is written into the status before the provider is asked for anything, so that whoever removes the machine
+/// knows where to look, whatever happened in between.
 async fn place(
     machine: &VirtualMachine,
     world: &World,
@@ -159,27 +162,27 @@ async fn place(
     status: &mut VirtualMachineStatus,
 ) -> Result<Placed, Error> {
     if status.host.is_none() {
-        let policies = world.clusters.store().state();
+        let clusters = world.clusters.store().state();
         let policies =
-            policies.iter().map(|one| (one.name_any(), super::cluster::policy(one))).collect();
-        match allocation::book(world, machine, &wanted.request, &policies).await {
-            Ok(host) => {
-                let cluster =
-                    world.hosts.get(&host, None).map(|host| host.spec.cluster_ref.name.clone());
-                status.cluster = cluster;
+            clusters.iter().map(|one| (one.name_any(), super::cluster::policy(one))).collect();
+        return match allocation::book(world, machine, &wanted.request, &policies).await {
+            Ok((host, cluster)) => {
+                let message = format!("placed on {host}");
                 status.host = Some(host);
+                status.cluster = Some(cluster);
                 status.refusals.clear();
+                Ok(Err(Conclusion::waiting(MachinePhase::Provisioning, "Placed", message)))
             }
             Err(allocation::Error::NoRoom(refusals)) => {
                 status.refusals = told(&refusals);
-                return Ok(Err(Conclusion::waiting(
+                Ok(Err(Conclusion::waiting(
                     MachinePhase::Placing,
                     "NoHostFits",
                     summary(&refusals),
-                )));
+                )))
             }
-            Err(error) => return Err(error.into()),
-        }
+            Err(error) => Err(error.into()),
+        };
     }
     let name = status.cluster.clone().unwrap_or_default();
     let cluster = world.clusters.get(&name, None);
