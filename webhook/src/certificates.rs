@@ -12,6 +12,7 @@ use rcgen::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// How long things live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,8 +204,7 @@ fn authority_parameters(number: u64, made: Timestamp, ends: Timestamp) -> Certif
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     parameters.serial_number = Some(SerialNumber::from(number));
-    parameters.not_before = instant(made.saturating_sub(BACKDATED).unwrap_or(made));
-    parameters.not_after = instant(ends);
+    live(&mut parameters, made, ends);
     parameters
 }
 
@@ -227,8 +227,7 @@ fn serving(
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
     parameters.serial_number = Some(SerialNumber::from(number));
-    parameters.not_before = instant(now.saturating_sub(BACKDATED).unwrap_or(now));
-    parameters.not_after = instant(ends);
+    live(&mut parameters, now, ends);
     let certificate = parameters.signed_by(&key, &issuer).map_err(fail)?;
     Ok(Certificate {
         number,
@@ -240,10 +239,14 @@ fn serving(
     })
 }
 
-/// The library's own type of instant, whole seconds.
-fn instant(at: Timestamp) -> time::OffsetDateTime {
-    time::OffsetDateTime::from_unix_timestamp(at.as_second())
-        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+/// Sets the life of a certificate, in the whole seconds that certificates have.
+fn live(parameters: &mut CertificateParams, made: Timestamp, ends: Timestamp) {
+    let begins = made.saturating_sub(BACKDATED).unwrap_or(made);
+    let since_epoch =
+        |at: Timestamp| Duration::from_secs(u64::try_from(at.as_second()).unwrap_or(0));
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    parameters.not_before = epoch + since_epoch(begins);
+    parameters.not_after = epoch + since_epoch(ends);
 }
 
 #[cfg(test)]
