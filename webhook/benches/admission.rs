@@ -41,6 +41,12 @@ async fn measure() -> Result<()> {
     let machine = machine();
     report("API server and webhook", &dry_runs(&somebody, machine.clone()).await?);
     report("webhook alone", &questions(&hook.address, machine).await?);
+    for (version, kind, name) in
+        [("tenancy.freehold.dev/v1alpha1", "Tenant", "bench"), ("v1", "Namespace", "tn-bench-web")]
+    {
+        let made = json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name } });
+        through(&operator, Door::Delete, false, &made).await?;
+    }
     Ok(())
 }
 
