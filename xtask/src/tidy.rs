@@ -10,8 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Crates that decide and touch nothing.
-const PURE: [&str; 7] =
-    ["ids", "money", "calendar", "pricing", "ledger", "metering", "placement"];
+const PURE: [&str; 7] = ["ids", "money", "calendar", "pricing", "ledger", "metering", "placement"];
 /// Crates with effects, and the other crates with effects that each may use.
 const EFFECTS: [(&str, &[&str]); 5] = [
     ("store", &[]),
