@@ -27,8 +27,18 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 6] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
+    Suite {
+        name: "command line",
+        arguments: &["--package", "kubectl-freehold", "--tests"],
+        needs: &[],
+    },
+    Suite {
+        name: "usage log",
+        arguments: &["--package", "stream", "--tests"],
+        needs: &[Part::Postgres],
+    },
     Suite {
         name: "providers",
         arguments: &["--package", "providers", "--test", "contract"],

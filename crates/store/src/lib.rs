@@ -1,0 +1,63 @@
+//! PostgreSQL: what must add up.
+//!
+//! One query per method, its text static and its guard inside the statement; constraints stand behind it from the first
+//! migration. Methods take a connection, so that callers put several into one transaction. No rule beyond the guard
+//! lives here. Migrations only go forward, one statement each, and may run again.
+
+pub mod log;
+pub mod shard;
+pub mod window;
+
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::time::Duration;
+
+pub use sqlx::PgConnection;
+
+/// Why a statement did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server could not be reached, or refused the statement.
+    #[error("{act}")]
+    Database {
+        /// What was to be done.
+        act: &'static str,
+        /// The driver's words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+impl Error {
+    pub(crate) fn of(act: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { act, source }
+    }
+}
+
+/// The most connections of one program.
+const CONNECTIONS_MAX: u32 = 16;
+/// How long to wait for a free connection.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connects to the database at `url`.
+///
+/// # Errors
+/// The server cannot be reached.
+pub async fn connect(url: &str) -> Result<PgPool, Error> {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .connect(url)
+        .await
+        .map_err(Error::of("connect to PostgreSQL"))
+}
+
+/// Brings the schema up to date; several programs may do so at once.
+///
+/// # Errors
+/// A migration failed, or the database is newer than this program.
+pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    sqlx::migrate!().run(pool).await.map_err(Error::Migrate)
+}
