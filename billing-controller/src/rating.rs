@@ -157,11 +157,7 @@ fn subscription_of(
     subscriptions.iter().rev().find(of_plan).map_or(store::Uuid::nil(), |one| one.id)
 }
 
-fn unpriced(
-    group: &Group,
-    version: Option<metering::VersionKey>,
-    quantity: i128,
-) -> UnpricedRow {
+fn unpriced(group: &Group, version: Option<metering::VersionKey>, quantity: i128) -> UnpricedRow {
     UnpricedRow {
         tenant: group.tenant.0,
         period_from_microseconds: group.period_start.microseconds(),

@@ -109,15 +109,10 @@ pub fn run(stream: &Stream, workers: usize, runtime: &Handle) -> Result<(), Stre
 }
 
 /// One worker's life.
-fn work_shards(
-    worker: &mut Worker,
-    stream: &Stream,
-    runtime: &Handle,
-) -> Result<(), StreamError> {
+fn work_shards(worker: &mut Worker, stream: &Stream, runtime: &Handle) -> Result<(), StreamError> {
     let (index, peers) = (worker.index(), worker.peers());
-    let own: Vec<ShardNumber> = ShardNumber::all()
-        .filter(|shard| usize::from(shard.number()) % peers == index)
-        .collect();
+    let own: Vec<ShardNumber> =
+        ShardNumber::all().filter(|shard| usize::from(shard.number()) % peers == index).collect();
     let owned = Rc::new(RefCell::new(runtime.block_on(Owned::claim(stream, &own))?));
     let failure: Rc<RefCell<Option<StreamError>>> = Rc::default();
     let (mut input, probe) = dataflow(worker, stream, runtime, &owned, &failure);
@@ -219,7 +214,8 @@ fn dataflow(
                             data.flat_map(|container| container.drain(..)).collect();
                         for shard in &tokens {
                             let mut owned = owned.borrow_mut();
-                            let rated = runtime.block_on(owned.rate(*shard, &stream, &mut catalogue));
+                            let rated =
+                                runtime.block_on(owned.rate(*shard, &stream, &mut catalogue));
                             if let Err(error) = rated {
                                 failure.borrow_mut().get_or_insert(error.into());
                             }

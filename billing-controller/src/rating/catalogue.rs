@@ -12,7 +12,9 @@ pub enum CatalogueError {
     #[error("read price versions")]
     Store(#[from] store::Error),
     /// A stored version cannot be read by this program.
-    #[error("read version {generation} of plan {plan}: it was stored by another release; upgrade this program")]
+    #[error(
+        "read version {generation} of plan {plan}: it was stored by another release; upgrade this program"
+    )]
     Content {
         /// The plan's name.
         plan: String,

@@ -44,8 +44,7 @@ impl Owned {
         let mut works = BTreeMap::new();
         while let Some(folder) = claims.next().await {
             let folder = folder?;
-            let work =
-                Work { folded: None, due: None, fees_until: BTreeMap::new(), folder };
+            let work = Work { folded: None, due: None, fees_until: BTreeMap::new(), folder };
             works.insert(work.folder.shard(), work);
         }
         Ok(Self { works, waiting: BTreeSet::new() })
