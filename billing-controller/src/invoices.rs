@@ -47,7 +47,9 @@ pub enum IssueError {
         tenant: String,
     },
     /// Corrections exceed new usage: that is a credit note, not an invoice.
-    #[error("tenant {tenant} is owed {amount} after corrections; an invoice cannot be negative, wait for more usage")]
+    #[error(
+        "tenant {tenant} is owed {amount} after corrections; an invoice cannot be negative, wait for more usage"
+    )]
     Negative {
         /// The tenant.
         tenant: String,
@@ -144,12 +146,12 @@ fn charges(
     let mut charges = Vec::new();
     for line in lines {
         let whole = quantity(&line.quantity)?;
-        let (charged, amount) = match before.get(line.line_key.as_str()) {
+        let (already, already_minor) = match before.get(line.line_key.as_str()) {
             Some(row) => (quantity(&row.quantity)?, row.amount_minor),
             None => (0, 0),
         };
-        let rest = whole.saturating_sub(charged);
-        let amount_minor = line.amount_minor.saturating_sub(amount);
+        let rest = whole.saturating_sub(already);
+        let amount_minor = line.amount_minor.saturating_sub(already_minor);
         if rest == 0 && amount_minor == 0 {
             continue;
         }
@@ -241,7 +243,8 @@ async fn post(
     }
     let account = AccountId(order.account.tenant);
     let shard = ShardNumber::of(account).number();
-    let zero = Amount::zero(net.currency());
+    let currency = net.currency();
+    let zero = Amount::zero(currency);
     let movements = [
         ("usageRated", ledger::usage_rated(account, shard, net)?),
         ("invoiceIssued", ledger::invoice_issued(account, shard, net, zero)?),
@@ -253,7 +256,7 @@ async fn post(
             tenant: account.0,
             id,
             idempotency_key: &format!("{kind}/{invoice}"),
-            currency: net.currency().code(),
+            currency: currency.code(),
             kind,
             reference: &number_text(number),
             actor: "billing-controller",
@@ -286,7 +289,9 @@ mod tests {
     fn numbers_have_one_spelling() {
         assert_eq!(number_of("FH-000001"), Some(1));
         assert_eq!(number_of(&number_text(1_234_567)), Some(1_234_567));
-        for text in ["", "FH-", "FH-1", "FH-0000001", "fh-000001", "FH-000000", "FH--00001", "XX-000001"] {
+        for text in
+            ["", "FH-", "FH-1", "FH-0000001", "fh-000001", "FH-000000", "FH--00001", "XX-000001"]
+        {
             assert_eq!(number_of(text), None, "{text} was accepted");
         }
     }
