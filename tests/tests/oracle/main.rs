@@ -7,12 +7,7 @@
 //! price versions, periods in several zones, changes of owner, and lives; what two replicas do to each other is left out,
 //! since following one of them is a rule about the order of arrival and not about the facts.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod generate;
 mod program;

@@ -157,7 +157,7 @@ impl Ground {
         let (from, to, amount, _) = stretch;
         let mut parts = Vec::new();
         self.cut(item.0, from, to, |place, start, end| {
-            parts.push((keys(item, place), end - start))
+            parts.push((keys(item, place), end - start));
         });
         let total = i128::from(to - from);
         let mut rest = amount;
@@ -337,14 +337,14 @@ fn feed(record: &Record, number: usize, samples: &mut Samples, changes: &mut Cha
 }
 
 fn dataflow(scope: Scope<'_, u64>, ground: Arc<Ground>, tellers: Tellers) -> (Samples, Changes) {
-    let (samples, sampled) = scope.new_collection();
-    let (changes, changed) = scope.new_collection();
+    let (samples, readings) = scope.new_collection();
+    let (changes, transitions) = scope.new_collection();
     // Of readings of one instant the first to arrive counts.
     let first = |_: &(Item, i64), input: &[(&(usize, Point), isize)], output: &mut Vec<_>| {
         output.extend(input.first().map(|(known, _)| (known.1, 1_isize)));
     };
     let points =
-        sampled.reduce(first).map(|((item, _), point): ((Item, i64), Point)| (item, point));
+        readings.reduce(first).map(|((item, _), point): ((Item, i64), Point)| (item, point));
     let own = ground.clone();
     let stretches = points.reduce(move |item, input, output: &mut Vec<(Stretch, isize)>| {
         let points: Vec<Point> = input.iter().map(|(point, _)| **point).collect();
@@ -356,7 +356,7 @@ fn dataflow(scope: Scope<'_, u64>, ground: Arc<Ground>, tellers: Tellers) -> (Sa
     let flows = stretches
         .filter(|(_, stretch)| stretch.3)
         .flat_map(move |(item, stretch)| own.spread(&item, stretch));
-    let held = changed
+    let held = transitions
         .reduce(move |resource, input: &[(&Change, isize)], output: &mut Vec<(Numbered, isize)>| {
             // A change repeated is one, and counts once those before it are there.
             let mut known: Vec<Change> = input.iter().map(|(one, _)| (*one).clone()).collect();
