@@ -1,6 +1,6 @@
 //! The test suites: what each needs, running them, one line each at the end.
 
-use crate::kubernetes::{self, Cluster};
+use crate::kubernetes::{self, Cluster, NodeKind};
 use crate::libvirt::{self, Guest, Libvirt};
 use crate::run::{self, Run};
 use crate::{paths, postgres};
@@ -78,7 +78,7 @@ impl Parts {
     fn start(&mut self, run: &mut Run, part: Part) -> Result<()> {
         match part {
             Part::Kubernetes if self.cluster.is_none() => {
-                let cluster = kubernetes::start(run)?;
+                let cluster = kubernetes::start(run, NodeKind::None)?;
                 cluster.install_definitions(&run.log("kubectl"))?;
                 self.cluster = Some(cluster);
             }
