@@ -20,7 +20,7 @@ const REGISTRY: &str = "freehold.dev";
 /// A shell, and a process that does nothing, for pods' own containers and for tests.
 pub const BUSYBOX: &str = "freehold.dev/dev-busybox:1";
 /// A database for tests.
-const POSTGRESQL: &str = "freehold.dev/dev-postgresql:15";
+pub const POSTGRESQL: &str = "freehold.dev/dev-postgresql:15";
 /// Nobody in particular, and not root.
 const USER: &str = "65532:65532";
 /// The programs, and their packages.
