@@ -266,3 +266,49 @@ fn architecture() -> Result<&'static str> {
         other => bail!("images for {other} are not made; build them from dev/images/Containerfile"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_content_gives_the_same_bytes_and_hashes_that_fit() {
+        let make = |text: &str| {
+            let stage = Stage::new("self-test").unwrap();
+            fs::write(stage.root.join("file"), text).unwrap();
+            let path =
+                stage.archive("freehold.dev/self-test:1", &json!({"Cmd": ["/file"]})).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            (path, bytes)
+        };
+        let (first, second, other) = (make("one"), make("one"), make("two"));
+        assert_eq!(first, second);
+        assert_ne!(first.0, other.0);
+
+        let folder = std::env::temp_dir().join(format!("freehold-images-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("archive"), first.1).unwrap();
+        let mut tar = Command::new("tar");
+        let unpacked =
+            tar.current_dir(&folder).args(["--extract", "--file", "archive"]).status().unwrap();
+        assert!(unpacked.success());
+        let read = |path: &str| -> Value {
+            serde_json::from_slice(&fs::read(folder.join(path)).unwrap()).unwrap()
+        };
+        let index = read("index.json");
+        assert_eq!(
+            index.pointer("/manifests/0/annotations/io.containerd.image.name").unwrap(),
+            "freehold.dev/self-test:1"
+        );
+        for entry in fs::read_dir(folder.join("blobs/sha256")).unwrap() {
+            let path = entry.unwrap().path();
+            let hash = format!("{:x}", Sha256::digest(fs::read(&path).unwrap()));
+            assert_eq!(path.file_name().unwrap().to_str().unwrap(), hash);
+        }
+        let saved = read("manifest.json");
+        let layer = saved.pointer("/0/Layers/0").and_then(Value::as_str).unwrap();
+        assert!(folder.join(layer).exists(), "{layer}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
