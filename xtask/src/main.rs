@@ -5,6 +5,7 @@
 
 mod check;
 mod codegen;
+mod images;
 mod kubernetes;
 mod libvirt;
 mod packages;
@@ -17,6 +18,7 @@ mod tools;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use kubernetes::NodeKind;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -28,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start, stop or look at a real Kubernetes control plane on this machine.
+    /// Start, stop or look at a real Kubernetes on this machine.
     Cluster {
         #[command(subcommand)]
         act: ClusterAct,
@@ -38,6 +40,8 @@ enum Task {
         /// Run only the suites whose name contains this.
         suite: Option<String>,
     },
+    /// Make the programs' container images, as archives that engines load, and print their paths.
+    Images,
     /// Check format, lints, generated files, dependency direction, licences.
     Check,
     /// Write the generated files, or say which are out of date.
@@ -55,6 +59,9 @@ enum ClusterAct {
         /// A name, to have several.
         #[arg(long, default_value = "default")]
         name: String,
+        /// What runs its pods.
+        #[arg(long, value_enum, default_value = "none")]
+        node: NodeKind,
     },
     /// Stop it and remove its state.
     Down {
@@ -84,10 +91,13 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<bool> {
     match task {
-        Task::Cluster { act: ClusterAct::Up { name } } => kubernetes::up(&name).map(|()| true),
+        Task::Cluster { act: ClusterAct::Up { name, node } } => {
+            kubernetes::up(&name, node).map(|()| true)
+        }
         Task::Cluster { act: ClusterAct::Down { name } } => kubernetes::down(&name).map(|()| true),
         Task::Cluster { act: ClusterAct::Status { name } } => kubernetes::status(&name),
         Task::Test { suite } => suites::run(suite.as_deref()),
+        Task::Images => images::run().map(|()| true),
         Task::Check => check::run(),
         Task::Codegen { check } => codegen::run(check),
     }

@@ -1,9 +1,9 @@
 //! The test suites: what each needs, running them, one line each at the end.
 
-use crate::kubernetes::{self, Cluster};
+use crate::kubernetes::{self, Cluster, NodeKind};
 use crate::libvirt::{self, Guest, Libvirt};
 use crate::run::{self, Run};
-use crate::{paths, postgres};
+use crate::{images, paths, postgres, tools};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ enum Part {
     Kubernetes,
     Postgres,
     Libvirt,
+    /// A second cluster with a node that has our images: what is installed there disturbs nobody.
+    Node,
+    Helm,
 }
 
 /// Tests that run together.
@@ -27,7 +30,7 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 9] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
@@ -68,6 +71,16 @@ const SUITES: [Suite; 7] = [
         arguments: &["--package", "system-tests", "--test", "billing"],
         needs: &[Part::Kubernetes, Part::Postgres],
     },
+    Suite {
+        name: "values of charts",
+        arguments: &["--package", "chart-tests", "--test", "values"],
+        needs: &[Part::Helm],
+    },
+    Suite {
+        name: "charts on a node",
+        arguments: &["--package", "chart-tests", "--test", "install"],
+        needs: &[Part::Helm, Part::Node],
+    },
 ];
 
 /// What a suite came to.
@@ -85,6 +98,8 @@ struct Parts {
     cluster: Option<Cluster>,
     database_url: Option<String>,
     libvirt: Option<(Libvirt, Guest)>,
+    node: Option<Cluster>,
+    helm: Option<PathBuf>,
     logs: PathBuf,
 }
 
@@ -92,7 +107,7 @@ impl Parts {
     fn start(&mut self, run: &mut Run, part: Part) -> Result<()> {
         match part {
             Part::Kubernetes if self.cluster.is_none() => {
-                let cluster = kubernetes::start(run)?;
+                let cluster = kubernetes::start(run, NodeKind::None)?;
                 cluster.install_definitions(&run.log("kubectl"))?;
                 self.cluster = Some(cluster);
             }
@@ -102,7 +117,15 @@ impl Parts {
             Part::Libvirt if self.libvirt.is_none() => {
                 self.libvirt = Some((libvirt::start(run)?, libvirt::guest()?));
             }
-            Part::Kubernetes | Part::Postgres | Part::Libvirt => {}
+            Part::Node if self.node.is_none() => {
+                let mut archives = images::programs()?;
+                archives.push(images::postgresql()?);
+                let cluster = kubernetes::start(run, NodeKind::Kubelet)?;
+                cluster.import(&run.log("import"), &archives)?;
+                self.node = Some(cluster);
+            }
+            Part::Helm => self.helm = Some(tools::helm()?),
+            Part::Kubernetes | Part::Postgres | Part::Libvirt | Part::Node => {}
         }
         Ok(())
     }
@@ -124,6 +147,15 @@ impl Parts {
             command.env("FREEHOLD_TEST_LIBVIRT_SOCKET", &libvirt.socket);
             command.env("FREEHOLD_TEST_GUEST_KERNEL", &guest.kernel);
             command.env("FREEHOLD_TEST_GUEST_INITRD", &guest.initrd);
+        }
+        if let Some(cluster) = &self.node {
+            command.env("FREEHOLD_TEST_NODE_KUBECONFIG", &cluster.kubeconfig);
+            command.env("FREEHOLD_TEST_NODE_KUBECTL", &cluster.kubectl);
+            command.env("FREEHOLD_TEST_IMAGE_BUSYBOX", images::BUSYBOX);
+            command.env("FREEHOLD_TEST_IMAGE_POSTGRESQL", images::POSTGRESQL);
+        }
+        if let Some(helm) = &self.helm {
+            command.env("FREEHOLD_TEST_HELM", helm);
         }
         Ok(())
     }
