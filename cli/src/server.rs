@@ -19,8 +19,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerArguments {
     /// The billing-controller's query API, like <http://127.0.0.1:8083>; through the Kubernetes API when left out.
-    #[arg(long, env = "FREEHOLD_SERVER", value_name = "URL")]
-    pub server: Option<String>,
+    #[arg(long, env = "FREEHOLD_SERVER", value_name = "URL", value_parser = server_url)]
+    pub server: Option<http::Uri>,
     /// The namespace that Freehold is installed in.
     #[arg(
         long,
@@ -70,6 +70,14 @@ impl ServerArguments {
     }
 }
 
+fn server_url(text: &str) -> Result<http::Uri, String> {
+    let uri: http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err("a URL like http://127.0.0.1:8083 is wanted".to_owned()),
+    }
+}
+
 /// The query API.
 pub struct Server {
     client: Client,
@@ -86,19 +94,10 @@ impl Server {
     pub async fn find(arguments: &ServerArguments) -> Result<Self, Failure> {
         let timeout = arguments.timeout();
         if let Some(url) = &arguments.server {
-            let wrong = |reason: String| {
-                Failure::refused(format!(
-                    "--server {url}: {reason}; a URL like http://127.0.0.1:8083 is wanted"
-                ))
-            };
-            let uri: http::Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-            if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-                return Err(wrong("is not http or https with a host".to_owned()));
-            }
             return Ok(Self {
-                client: client(Config::new(uri), timeout)?,
+                client: client(Config::new(url.clone()), timeout)?,
                 prefix: String::new(),
-                place: url.trim_end_matches('/').to_owned(),
+                place: url.to_string().trim_end_matches('/').to_owned(),
                 hint: "is the billing-controller running there? Name another address with --server or FREEHOLD_SERVER"
                     .to_owned(),
                 timeout,
