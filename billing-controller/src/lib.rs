@@ -3,3 +3,5 @@
 //! A library beside its program, so that benchmarks and whole-system tests reach the same parts that run.
 
 pub mod intake;
+pub mod rating;
+pub mod stream;
