@@ -8,7 +8,6 @@ use comfy_table::Table;
 use money::{Currency, Exact};
 use pricing::report::{BillReport, LineReport, UsageReport, WindowReport};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Asks for a bill.
 pub async fn bill(
@@ -43,7 +42,7 @@ pub fn bill_text(bill: &BillReport) -> String {
         || "no usage counted yet".to_owned(),
         |as_of| format!("usage up to {}", as_of.0),
     );
-    let mut text = format!(
+    let heading = format!(
         "Tenant {}, plan {}, period {} ({} to {}), {until}\n\n",
         plain(&bill.tenant),
         plain(&bill.plan),
@@ -51,22 +50,19 @@ pub fn bill_text(bill: &BillReport) -> String {
         bill.period.from.0,
         bill.period.to.0,
     );
-    text += &format!("{}\n", lines_table(&bill.lines, bill.currency, &bill.total));
-    for unpriced in &bill.unpriced {
-        let (meter, generation) = (plain(&unpriced.meter), unpriced.generation);
-        // Writing to a String does not fail.
-        let _written = writeln!(
-            text,
-            "Not priced: {} base units of meter {meter}; generation {generation} of the plan has no card for it",
-            unpriced.quantity
-        );
-    }
-    match bill.open_gaps {
-        0 => {}
-        1 => text.push_str("1 gap in the usage is open and holds the close\n"),
-        gaps => text += &format!("{gaps} gaps in the usage are open and hold the close\n"),
-    }
-    text
+    let table = lines_table(&bill.lines, bill.currency, &bill.total).to_string();
+    let unpriced = bill.unpriced.iter().map(|unpriced| {
+        let (quantity, meter, generation) =
+            (unpriced.quantity, plain(&unpriced.meter), unpriced.generation);
+        format!("Not priced: {quantity} base units of meter {meter}; generation {generation} of the plan has no card for it")
+    });
+    let gaps = match bill.open_gaps {
+        0 => None,
+        1 => Some("1 gap in the usage is open and holds the close".to_owned()),
+        gaps => Some(format!("{gaps} gaps in the usage are open and hold the close")),
+    };
+    let lines = [heading + &table].into_iter().chain(unpriced).chain(gaps);
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Bill or invoice lines with their total.

@@ -138,11 +138,13 @@ impl Cluster {
         match self.get(&format!("/apis/{group}/v1alpha1")).await {
             Err(reason) => unwell(&name, reason, remedy),
             Ok(answer) => {
-                let served: Vec<&str> = answer.body["resources"]
-                    .as_array()
+                let served: Vec<&str> = answer
+                    .body
+                    .get("resources")
+                    .and_then(Value::as_array)
                     .into_iter()
                     .flatten()
-                    .filter_map(|resource| resource["name"].as_str())
+                    .filter_map(|resource| resource.get("name")?.as_str())
                     .collect();
                 let missing: Vec<&str> =
                     plurals.iter().filter(|plural| !served.contains(plural)).copied().collect();

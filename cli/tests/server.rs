@@ -142,7 +142,7 @@ fn routes(asked: Asked) -> Router {
             .post(async |State(asked): State<Asked>, headers: HeaderMap, Json(order): Json<Value>| {
                 let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap());
                 asked.lock().unwrap().push(format!("order {order} {}", key.unwrap_or("none")));
-                let tenant = order["tenant"].as_str().map(str::to_owned);
+                let tenant = order.get("tenant").and_then(Value::as_str).map(str::to_owned);
                 about(tenant.as_ref(), invoice())
             }),
         )

@@ -117,7 +117,31 @@ impl Cluster {
         command
     }
 
-    fn succeeds(&self, arguments: &[&str]) -> bool {
+    /// What kubectl prints.
+    pub fn output(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.kubectl().args(arguments).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("kubectl {}: {}", arguments.join(" "), said.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether the API server can reach what listens on this machine's loopback address.
+    pub fn is_on_this_machine(&self) -> Result<bool> {
+        let server = self.output(&[
+            "config",
+            "view",
+            "--minify",
+            "-o",
+            "jsonpath={.clusters[0].cluster.server}",
+        ])?;
+        let host = server.split_once("://").map_or(server.as_str(), |(_, rest)| rest);
+        Ok(["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own)))
+    }
+
+    /// Whether kubectl says yes.
+    pub fn succeeds(&self, arguments: &[&str]) -> bool {
         let mut command = self.kubectl();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())

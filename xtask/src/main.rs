@@ -3,13 +3,18 @@
 //! A task sets up by itself what it needs, says what it is doing on every long step, and leaves nothing running that it
 //! started, however it ends (`run.rs`). What is slow to make is cached outside the checkout, by content.
 
+mod bench;
 mod check;
 mod codegen;
+mod demo;
+mod http;
 mod kubernetes;
 mod libvirt;
 mod packages;
+mod parts;
 mod paths;
 mod postgres;
+mod prometheus;
 mod run;
 mod suites;
 mod tidy;
@@ -17,6 +22,7 @@ mod tools;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -37,6 +43,23 @@ enum Task {
     Test {
         /// Run only the suites whose name contains this.
         suite: Option<String>,
+    },
+    /// Show everything at work: a cloud on this machine, from `kubectl apply` to an itemised bill.
+    Demo {
+        /// End after the bills instead of running until Ctrl-C.
+        #[arg(long)]
+        once: bool,
+        /// Write what was shown, and the facts behind it, to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Use this cluster instead of starting one; what the demo made in it is taken away again.
+        #[arg(long, value_name = "PATH")]
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Run the benchmarks with the real parts they need, and name the machine.
+    Bench {
+        /// Run only the benchmarks whose name contains this.
+        name: Option<String>,
     },
     /// Check format, lints, generated files, dependency direction, licences.
     Check,
@@ -88,6 +111,10 @@ fn perform(task: Task) -> Result<bool> {
         Task::Cluster { act: ClusterAct::Down { name } } => kubernetes::down(&name).map(|()| true),
         Task::Cluster { act: ClusterAct::Status { name } } => kubernetes::status(&name),
         Task::Test { suite } => suites::run(suite.as_deref()),
+        Task::Demo { once, json, kubeconfig } => {
+            demo::run(&demo::Wishes { once, json, kubeconfig }).map(|()| true)
+        }
+        Task::Bench { name } => bench::run(name.as_deref()),
         Task::Check => check::run(),
         Task::Codegen { check } => codegen::run(check),
     }

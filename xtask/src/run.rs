@@ -131,7 +131,22 @@ impl Run {
         self.save()
     }
 
-    /// Whether every process of the run is alive.
+    /// Waits until somebody asks us to stop; fails when a process ends before.
+    pub fn until_interrupted(&self) -> Result<()> {
+        while !self.interrupted.load(Ordering::Acquire) {
+            if let Some(name) = self.dead().first() {
+                bail!(
+                    "{name} ended by itself; its log: {}{}",
+                    self.log(name).display(),
+                    self.tail(name)
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Processes that are dead.
     pub fn dead(&self) -> Vec<String> {
         self.record
             .processes

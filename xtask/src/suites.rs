@@ -1,22 +1,12 @@
 //! The test suites: what each needs, running them, one line each at the end.
 
-use crate::kubernetes::{self, Cluster};
-use crate::libvirt::{self, Guest, Libvirt};
+use crate::parts::{self, Part, Parts};
+use crate::paths;
 use crate::run::{self, Run};
-use crate::{paths, postgres};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A real part that tests need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Kubernetes,
-    Postgres,
-    Libvirt,
-}
 
 /// Tests that run together.
 struct Suite {
@@ -52,7 +42,7 @@ const SUITES: [Suite; 6] = [
     Suite {
         name: "system",
         arguments: &["--package", "system-tests", "--tests"],
-        needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt, Part::Prometheus],
     },
 ];
 
@@ -65,62 +55,12 @@ struct Tally {
     took: Duration,
 }
 
-/// The real parts that were started.
-#[derive(Default)]
-struct Parts {
-    cluster: Option<Cluster>,
-    database_url: Option<String>,
-    libvirt: Option<(Libvirt, Guest)>,
-    logs: PathBuf,
-}
-
-impl Parts {
-    fn start(&mut self, run: &mut Run, part: Part) -> Result<()> {
-        match part {
-            Part::Kubernetes if self.cluster.is_none() => {
-                let cluster = kubernetes::start(run)?;
-                cluster.install_definitions(&run.log("kubectl"))?;
-                self.cluster = Some(cluster);
-            }
-            Part::Postgres if self.database_url.is_none() => {
-                self.database_url = Some(postgres::start(run)?);
-            }
-            Part::Libvirt if self.libvirt.is_none() => {
-                self.libvirt = Some((libvirt::start(run)?, libvirt::guest()?));
-            }
-            Part::Kubernetes | Part::Postgres | Part::Libvirt => {}
-        }
-        Ok(())
-    }
-
-    fn tell(&self, command: &mut Command) -> Result<()> {
-        // Programs under test stand beside this one: they come from the same build.
-        let own = std::env::current_exe().context("find our own program")?;
-        command
-            .env("FREEHOLD_TEST_PROGRAMS", own.parent().context("our own program has no folder")?);
-        command.env("FREEHOLD_TEST_LOGS", &self.logs);
-        if let Some(cluster) = &self.cluster {
-            command.env("FREEHOLD_TEST_KUBECONFIG", &cluster.kubeconfig);
-            command.env("FREEHOLD_TEST_KUBECTL", &cluster.kubectl);
-        }
-        if let Some(url) = &self.database_url {
-            command.env("FREEHOLD_TEST_DATABASE_URL", url);
-        }
-        if let Some((libvirt, guest)) = &self.libvirt {
-            command.env("FREEHOLD_TEST_LIBVIRT_SOCKET", &libvirt.socket);
-            command.env("FREEHOLD_TEST_GUEST_KERNEL", &guest.kernel);
-            command.env("FREEHOLD_TEST_GUEST_INITRD", &guest.initrd);
-        }
-        Ok(())
-    }
-}
-
 /// Runs the suites whose name contains `wanted`; true if all tests passed.
 pub fn run(wanted: Option<&str>) -> Result<bool> {
     let mut run = Run::temporary("test")?;
-    let mut parts = Parts { logs: run.subfolder("logs")?, ..Parts::default() };
+    let mut parts = Parts::of(&run)?;
     let mut tallies = Vec::new();
-    build_programs()?;
+    parts::build_programs()?;
     for suite in
         SUITES.iter().filter(|suite| wanted.is_none_or(|wanted| suite.name.contains(wanted)))
     {
@@ -131,17 +71,6 @@ pub fn run(wanted: Option<&str>) -> Result<bool> {
         tallies.push((suite.name, perform(suite, &parts)?));
     }
     Ok(summarise(&tallies))
-}
-
-fn build_programs() -> Result<()> {
-    run::progress("building all programs");
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(paths::repository()?).args(["build", "--quiet", "--workspace", "--bins"]);
-    let status = build.status()?;
-    if !status.success() {
-        bail!("the programs do not build ({status}); the compiler's words are above");
-    }
-    Ok(())
 }
 
 fn perform(suite: &Suite, parts: &Parts) -> Result<Tally> {
