@@ -47,7 +47,9 @@ pub enum IssueError {
         tenant: String,
     },
     /// Corrections exceed new usage: that is a credit note, not an invoice.
-    #[error("tenant {tenant} is owed {amount} after corrections; an invoice cannot be negative, wait for more usage")]
+    #[error(
+        "tenant {tenant} is owed {amount} after corrections; an invoice cannot be negative, wait for more usage"
+    )]
     Negative {
         /// The tenant.
         tenant: String,
@@ -286,7 +288,9 @@ mod tests {
     fn numbers_have_one_spelling() {
         assert_eq!(number_of("FH-000001"), Some(1));
         assert_eq!(number_of(&number_text(1_234_567)), Some(1_234_567));
-        for text in ["", "FH-", "FH-1", "FH-0000001", "fh-000001", "FH-000000", "FH--00001", "XX-000001"] {
+        for text in
+            ["", "FH-", "FH-1", "FH-0000001", "fh-000001", "FH-000000", "FH--00001", "XX-000001"]
+        {
             assert_eq!(number_of(text), None, "{text} was accepted");
         }
     }

@@ -46,9 +46,7 @@ pub fn router(state: QueryState) -> Router {
 }
 
 impl QueryState {
-    async fn connection(
-        &self,
-    ) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Refusal> {
+    async fn connection(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Refusal> {
         let acquire = |source| store::Error::Database { act: "answer a question", source };
         Ok(self.pool.acquire().await.map_err(acquire)?)
     }
@@ -56,7 +54,10 @@ impl QueryState {
 
 /// The account of the tenant called `name`.
 async fn account(connection: &mut PgConnection, name: &str) -> Result<AccountRow, Refusal> {
-    store::registry::account_by_name(connection, name)
-        .await?
-        .ok_or_else(|| Refusal::not_found(format!("tenant: there is no account of a tenant `{name}`"), "kubectl get tenants lists them; one that was just declared takes a moment"))
+    store::registry::account_by_name(connection, name).await?.ok_or_else(|| {
+        Refusal::not_found(
+            format!("tenant: there is no account of a tenant `{name}`"),
+            "kubectl get tenants lists them; one that was just declared takes a moment",
+        )
+    })
 }

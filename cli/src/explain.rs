@@ -114,12 +114,12 @@ fn quantity(report: &ExplainReport) -> Branch {
 /// Both ends of a list, and how many lie between them.
 fn shortened<T>(branch: &mut Branch, what: &str, list: &[T], text: impl Fn(&T) -> String) {
     let between = list.len().saturating_sub(SHOWN_AT_EITHER_END.saturating_mul(2));
-    let last = list.len().saturating_sub(SHOWN_AT_EITHER_END);
+    let tail = list.len().saturating_sub(SHOWN_AT_EITHER_END);
     for (index, one) in list.iter().enumerate() {
         if between > 1 && index == SHOWN_AT_EITHER_END {
             branch.add(format!("… {between} more {what}s; -o json lists them"));
         }
-        if between <= 1 || index < SHOWN_AT_EITHER_END || index >= last {
+        if between <= 1 || index < SHOWN_AT_EITHER_END || index >= tail {
             branch.add(text(one));
         }
     }

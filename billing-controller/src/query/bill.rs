@@ -31,8 +31,7 @@ pub(super) async fn show(
     let Query(parameters) = parameters?;
     let mut connection = state.connection().await?;
     let account = account(&mut connection, &parameters.tenant).await?;
-    let subscriptions =
-        store::registry::subscriptions_of(&mut connection, account.tenant).await?;
+    let subscriptions = store::registry::subscriptions_of(&mut connection, account.tenant).await?;
     let at = match &parameters.period {
         Some(date) => local_midday(date, subscriptions.last())?,
         None => Instant::from_timestamp(state.clock.now()),
@@ -113,10 +112,7 @@ pub(super) fn flags(row: &LineRow) -> Vec<String> {
     if row.estimated_facts > 0 { vec!["estimated".to_owned()] } else { Vec::new() }
 }
 
-fn local_midday(
-    date: &str,
-    subscription: Option<&SubscriptionRow>,
-) -> Result<Instant, Refusal> {
+fn local_midday(date: &str, subscription: Option<&SubscriptionRow>) -> Result<Instant, Refusal> {
     let parsed: Date = date.parse().map_err(|_| {
         let error = format!("period: `{date}` is no date");
         Refusal::bad_request(error, "write the day on which the period begins, like 2026-11-01")

@@ -79,7 +79,8 @@ async fn gaps(connection: &mut PgConnection) -> Result<CheckReport, Refusal> {
     let count = store::fact::gaps_open_count(connection).await?;
     let findings: Vec<String> =
         (count > 0).then(|| format!("{count} stretches without data")).into_iter().collect();
-    let remedy = "see whether Prometheus scrapes the machines; kubectl freehold explain shows a line's gaps";
+    let remedy =
+        "see whether Prometheus scrapes the machines; kubectl freehold explain shows a line's gaps";
     Ok(check("gaps", &findings, "every metered machine is vouched for", remedy))
 }
 
@@ -104,6 +105,7 @@ async fn receiver(connection: &mut PgConnection, now: i64) -> Result<CheckReport
         Some(_) => None,
     };
     let findings: Vec<String> = finding.into_iter().collect();
-    let remedy = "see Prometheus' remote_write to /api/v1/write: its address, its credential, its log";
+    let remedy =
+        "see Prometheus' remote_write to /api/v1/write: its address, its credential, its log";
     Ok(check("receiver", &findings, "samples are coming in", remedy))
 }

@@ -73,8 +73,8 @@ pub(super) async fn show(
         gaps.retain(|gap| gap.resource_uid == resource && gap.meter == *meter);
         facts = facts_of(&state, &row, ResourceUid(resource), meter).await?;
         if let Some(sku) = &facts.sku {
-            spans =
-                store::fact::spans_within(&mut connection, row.tenant, resource, sku, period).await?;
+            spans = store::fact::spans_within(&mut connection, row.tenant, resource, sku, period)
+                .await?;
         }
     }
     Ok(Json(ExplainReport {
@@ -106,10 +106,8 @@ async fn facts_of(
     meter: &str,
 ) -> Result<Facts, Refusal> {
     let instant = |at| Instant::from_microseconds(at).map_err(|_| broken("instant"));
-    let period = Interval::new(
-        instant(row.period_from_microseconds)?,
-        instant(row.period_to_microseconds)?,
-    );
+    let period =
+        Interval::new(instant(row.period_from_microseconds)?, instant(row.period_to_microseconds)?);
     let shard = ShardNumber::of(AccountId(row.tenant));
     let (mut facts, mut before, mut next) = (Facts::default(), None::<SampleReport>, 0);
     loop {
@@ -163,7 +161,8 @@ fn shown(samples: BTreeMap<Instant, SampleReport>) -> Vec<SampleReport> {
 
 fn span(row: &SpanRow) -> Result<SpanReport, Refusal> {
     let millionths: i128 = row.quantity_millionths.parse().map_err(|_| broken("amount held"))?;
-    let quantity = money::Exact::ratio(millionths, 1_000_000).ok_or_else(|| broken("amount held"))?;
+    let quantity =
+        money::Exact::ratio(millionths, 1_000_000).ok_or_else(|| broken("amount held"))?;
     Ok(SpanReport {
         transition: u64::try_from(row.number).unwrap_or(0),
         sku: row.sku.clone(),

@@ -62,8 +62,12 @@ pub(super) async fn issue(
     let Json(order) = order?;
     let now = Instant::from_timestamp(state.clock.now());
     if order.through != "now" {
-        let error = format!("through: `{}` is not supported for an off-cycle invoice", order.through);
-        return Err(Refusal::bad_request(error, "write now: it covers what has been used until this moment"));
+        let error =
+            format!("through: `{}` is not supported for an off-cycle invoice", order.through);
+        return Err(Refusal::bad_request(
+            error,
+            "write now: it covers what has been used until this moment",
+        ));
     }
     let account = {
         let mut connection = state.connection().await?;
@@ -72,9 +76,10 @@ pub(super) async fn issue(
     let order = Order { account, through: now, entity: state.entity.to_string() };
     let (row, lines) =
         invoices::issue(&state.pool, &state.log, order).await.map_err(|error| match error {
-            IssueError::Nothing { .. } | IssueError::Negative { .. } => {
-                Refusal::conflict(error.to_string(), "kubectl freehold bill shows what has been used")
-            }
+            IssueError::Nothing { .. } | IssueError::Negative { .. } => Refusal::conflict(
+                error.to_string(),
+                "kubectl freehold bill shows what has been used",
+            ),
             IssueError::NotCaughtUp { .. } => Refusal::unavailable(error.to_string()),
             IssueError::Store(_)
             | IssueError::Log(_)
@@ -82,14 +87,17 @@ pub(super) async fn issue(
             | IssueError::Posting(_)
             | IssueError::Amount(_) => {
                 tracing::error!(error = %ErrorChain(&error), "an invoice could not be issued");
-                Refusal::unavailable("the invoice could not be issued; nothing was written".to_owned())
+                Refusal::unavailable(
+                    "the invoice could not be issued; nothing was written".to_owned(),
+                )
             }
         })?;
     Ok((StatusCode::CREATED, Json(report(&row, &lines)?)))
 }
 
 fn summary(row: &InvoiceRow) -> Result<InvoiceSummary, Refusal> {
-    let instant = |at| Instant::from_microseconds(at).map(InstantText).map_err(|_| broken("instant"));
+    let instant =
+        |at| Instant::from_microseconds(at).map(InstantText).map_err(|_| broken("instant"));
     Ok(InvoiceSummary {
         number: invoices::number_text(row.number),
         tenant: row.tenant_name.clone(),

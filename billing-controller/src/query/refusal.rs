@@ -66,5 +66,8 @@ impl IntoResponse for Refusal {
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> Refusal {
-    Refusal::not_found(format!("there is nothing at {}", uri.path()), "docs/query-api.md lists what there is")
+    Refusal::not_found(
+        format!("there is nothing at {}", uri.path()),
+        "docs/query-api.md lists what there is",
+    )
 }

@@ -49,9 +49,9 @@ pub(super) async fn show(
 
 fn instant(name: &str, text: Option<&str>) -> Result<Option<i64>, Refusal> {
     let Some(text) = text else { return Ok(None) };
-    let instant: Instant = text
-        .parse()
-        .map_err(|error| Refusal::bad_request(format!("{name}: {error}"), "write it like 2026-11-01T00:00:00Z"))?;
+    let instant: Instant = text.parse().map_err(|error| {
+        Refusal::bad_request(format!("{name}: {error}"), "write it like 2026-11-01T00:00:00Z")
+    })?;
     Ok(Some(instant.microseconds()))
 }
 
@@ -94,8 +94,8 @@ fn report(
         }
         None => (base_units.to_string(), "base units".to_owned()),
     };
-    let start = Instant::from_microseconds(row.window_start_microseconds)
-        .map_err(|_| broken("instant"))?;
+    let start =
+        Instant::from_microseconds(row.window_start_microseconds).map_err(|_| broken("instant"))?;
     Ok(WindowReport {
         meter: row.meter.clone(),
         resource: ResourceUid(row.resource_uid),

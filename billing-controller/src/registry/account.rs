@@ -53,8 +53,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
         seen_at_microseconds: now.as_microsecond(),
     };
     store::registry::account_put(&mut connection, &row).await?;
-    let mut subscriptions =
-        store::registry::subscriptions_of(&mut connection, account.0).await?;
+    let mut subscriptions = store::registry::subscriptions_of(&mut connection, account.0).await?;
     let plan = world.plans.get(&tenant.spec.plan_ref.name, None);
     let wanted = plan.as_ref().and_then(|plan| {
         let plan_uid = plan.uid()?.parse().ok()?;
@@ -70,7 +69,10 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
         });
         if !is_same {
             let from_microseconds = begins(&tenant, last, now).as_microsecond();
-            let id = store::Uuid::new_v5(&account.0, format!("{plan_uid}/{from_microseconds}").as_bytes());
+            let id = store::Uuid::new_v5(
+                &account.0,
+                format!("{plan_uid}/{from_microseconds}").as_bytes(),
+            );
             let row = SubscriptionRow {
                 tenant: account.0,
                 id,

@@ -58,10 +58,7 @@ const WAIT: Duration = Duration::from_secs(30);
 const KIND: &str = "VirtualMachine";
 
 /// One pass.
-pub async fn reconcile(
-    machine: Arc<VirtualMachine>,
-    world: Arc<World>,
-) -> Result<Outcome, Error> {
+pub async fn reconcile(machine: Arc<VirtualMachine>, world: Arc<World>) -> Result<Outcome, Error> {
     let uid: ResourceUid = machine.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
     let is_going = machine.metadata.deletion_timestamp.is_some();
     let is_held = machine.finalizers().iter().any(|held| held == well_known::METERING_FINALIZER);
@@ -78,7 +75,10 @@ pub async fn reconcile(
     let Some(account) = world.owner_of(&namespace) else {
         // Nobody's namespace: the operator makes nothing there, so there is nothing to wait for when it goes.
         if is_going && last(&machine).is_none() {
-            world.applier.remove_finalizer(machine.as_ref(), well_known::METERING_FINALIZER).await?;
+            world
+                .applier
+                .remove_finalizer(machine.as_ref(), well_known::METERING_FINALIZER)
+                .await?;
             return Ok(Outcome::Converged);
         }
         return Ok(Outcome::Waiting(WAIT));
@@ -179,8 +179,7 @@ async fn record(
     let Some(status) = &machine.status else { return Ok(true) };
     let before = status.metering.as_ref().and_then(|metering| metering.acknowledged_number);
     let acknowledged = before.unwrap_or(0);
-    let new: Vec<_> =
-        status.transitions.iter().filter(|one| one.number > acknowledged).collect();
+    let new: Vec<_> = status.transitions.iter().filter(|one| one.number > acknowledged).collect();
     let Some(through) = new.last().map(|one| one.number) else { return Ok(true) };
     let records = new.into_iter().map(|one| transition(uid, one)).collect::<Result<_, _>>()?;
     world.announcer.append(Audience::Account(account), records).await?;
@@ -195,8 +194,7 @@ async fn record(
 
 fn transition(uid: ResourceUid, one: &crds::compute::Transition) -> Result<Record, Error> {
     let holds = one.holds.iter().map(|(sku, amount)| {
-        let refused =
-            |source| Error::Holds { number: one.number, sku: sku.clone(), source };
+        let refused = |source| Error::Holds { number: one.number, sku: sku.clone(), source };
         Ok((sku.clone(), scale::held_from_text(amount).map_err(refused)?))
     });
     Ok(Record::Transition(Transition {

@@ -40,12 +40,8 @@ pub async fn reconcile(meter: Arc<Meter>, world: Arc<World>) -> Result<Outcome, 
             (counting(), Progress::Done, Outcome::Converged)
         }
         Err(message) => {
-            let change = Change {
-                type_: status::READY,
-                status: Truth::False,
-                reason: "Refused",
-                message,
-            };
+            let change =
+                Change { type_: status::READY, status: Truth::False, reason: "Refused", message };
             (change, Progress::Refused, Outcome::Refused)
         }
     };
@@ -88,7 +84,8 @@ fn rule(meter: &Meter) -> Result<MeterRule, String> {
             let millionths = scale::held_from_text(&bounds.units_per_second_max)
                 .map_err(|error| format!("{path}: {error}"))?;
             let product = millionths.0.checked_mul(i128::from(spec.base_units_per_unit));
-            let product = product.ok_or_else(|| format!("{path}: is beyond what can be counted"))?;
+            let product =
+                product.ok_or_else(|| format!("{path}: is beyond what can be counted"))?;
             Some(Quantity(product.div_euclid(1_000_000)))
         }
     };

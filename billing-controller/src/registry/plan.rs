@@ -55,9 +55,8 @@ pub async fn reconcile(plan: Arc<PricePlan>, world: Arc<World>) -> Result<Outcom
     let mut known = store::catalogue::plan_versions_of(&mut connection, uid).await?;
     let verdict = match read(&plan, &world)? {
         Err(message) => Err(message),
-        Ok(version) => judge(&version, generation, &known, world.clock.now()).map(|is_new| {
-            is_new.then_some(version)
-        }),
+        Ok(version) => judge(&version, generation, &known, world.clock.now())
+            .map(|is_new| is_new.then_some(version)),
     };
     if let Ok(Some(version)) = &verdict {
         let row = PlanVersionRow {
