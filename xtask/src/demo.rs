@@ -13,7 +13,7 @@ use crate::libvirt::{self, Guest, Libvirt};
 use crate::prometheus::{self, Configuration, Prometheus};
 use crate::run::{self, Run};
 use crate::{packages, parts, postgres, tools};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use programs::Addresses;
 use std::path::PathBuf;
 use std::process::Command;
@@ -54,16 +54,15 @@ pub struct Demo {
 /// Runs the demo.
 pub fn run(wishes: &Wishes) -> Result<()> {
     let mut run = Run::temporary("demo")?;
-    let logs = run.folder().join("logs");
     let borrowed = wishes.kubeconfig.is_some();
     parts::build_programs().context("demo, step: build the programs")?;
     let cluster = step("get a cluster", || match &wishes.kubeconfig {
         Some(path) => cloud::borrowed(path.clone(), kubectl()?, &run),
         None => kubernetes::start(&mut run),
     })
-    .with_context(|| hint(&logs))?;
+    .map_err(|error| with_logs(error, &run))?;
     let given_back = (cluster.kubeconfig.clone(), cluster.kubectl.clone());
-    let result = perform(&mut run, cluster, wishes).with_context(|| hint(&logs));
+    let result = perform(&mut run, cluster, wishes).map_err(|error| with_logs(error, &run));
     if borrowed {
         let (kubeconfig, kubectl) = given_back;
         cloud::give_back(&Cluster { kubeconfig, kubectl }, &run);
@@ -73,8 +72,10 @@ pub fn run(wishes: &Wishes) -> Result<()> {
     result
 }
 
-fn hint(logs: &std::path::Path) -> String {
-    format!("the demo did not come to its end; logs of all its programs: {}", logs.display())
+/// A failure with the place where the programs say more.
+fn with_logs(error: Error, run: &Run) -> Error {
+    let logs = run.folder().join("logs");
+    anyhow!("{error:#}\n  logs of all programs of the demo: {}", logs.display())
 }
 
 fn step<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -125,8 +125,9 @@ impl Run {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let child = command.spawn().with_context(|| format!("start {name} ({command:?})"))?;
         let pid = i32::try_from(child.id())?;
-        let start_ticks = start_ticks(pid)
-            .with_context(|| format!("{name} ended at once; see {}", log.display()))?;
+        let start_ticks = start_ticks(pid).with_context(|| {
+            format!("{name} ended at once; its log: {}{}", log.display(), self.tail(name))
+        })?;
         self.record.processes.push(Recorded { name: name.to_owned(), pid, start_ticks, log });
         self.save()
     }
