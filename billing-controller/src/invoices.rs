@@ -146,12 +146,12 @@ fn charges(
     let mut charges = Vec::new();
     for line in lines {
         let whole = quantity(&line.quantity)?;
-        let (charged, amount) = match before.get(line.line_key.as_str()) {
+        let (already, already_minor) = match before.get(line.line_key.as_str()) {
             Some(row) => (quantity(&row.quantity)?, row.amount_minor),
             None => (0, 0),
         };
-        let rest = whole.saturating_sub(charged);
-        let amount_minor = line.amount_minor.saturating_sub(amount);
+        let rest = whole.saturating_sub(already);
+        let amount_minor = line.amount_minor.saturating_sub(already_minor);
         if rest == 0 && amount_minor == 0 {
             continue;
         }
@@ -243,7 +243,8 @@ async fn post(
     }
     let account = AccountId(order.account.tenant);
     let shard = ShardNumber::of(account).number();
-    let zero = Amount::zero(net.currency());
+    let currency = net.currency();
+    let zero = Amount::zero(currency);
     let movements = [
         ("usageRated", ledger::usage_rated(account, shard, net)?),
         ("invoiceIssued", ledger::invoice_issued(account, shard, net, zero)?),
@@ -255,7 +256,7 @@ async fn post(
             tenant: account.0,
             id,
             idempotency_key: &format!("{kind}/{invoice}"),
-            currency: net.currency().code(),
+            currency: currency.code(),
             kind,
             reference: &number_text(number),
             actor: "billing-controller",

@@ -118,6 +118,16 @@ impl World {
     }
 }
 
+/// Says in every shard that time has come to `at`.
+///
+/// # Errors
+/// The log could not be written.
+pub async fn tick(log: &PostgresLog, at: calendar::Instant) -> Result<(), stream::LogError> {
+    let record = metering::Record::Tick { at };
+    let every = metering::ShardNumber::all().map(|shard| (shard, vec![record.clone()]));
+    stream::UsageLog::append(log, every.collect()).await
+}
+
 /// Connects events with queues and queues with reconcilers; the controllers run when they are spawned.
 pub fn register(
     world: &Arc<World>,

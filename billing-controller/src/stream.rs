@@ -17,7 +17,6 @@ use metering::{Record, ShardNumber};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use store::PgPool;
 use stream::{ENTRIES_MAX, FoldError, LogError, PostgresLog, UsageLog};
@@ -122,7 +121,9 @@ fn work_shards(worker: &mut Worker, stream: &Stream, runtime: &Handle) -> Result
         news.mark_unchanged();
         let batches = runtime.block_on(read(stream, &owned))?;
         let is_idle = batches.is_empty();
-        batches.into_iter().for_each(|batch| input.send(batch));
+        for batch in batches {
+            input.send(batch);
+        }
         epoch = epoch.wrapping_add(1);
         input.advance_to(epoch);
         input.flush();
@@ -247,14 +248,4 @@ fn dataflow(
             .probe_with(&probe);
     });
     (input, probe)
-}
-
-/// Shares a stream's parts with those who run beside it.
-pub fn shared(
-    pool: PgPool,
-    log: PostgresLog,
-    metrics: StreamMetrics,
-    stop: CancellationToken,
-) -> Arc<Stream> {
-    Arc::new(Stream { pool, log, metrics, stop })
 }

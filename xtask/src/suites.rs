@@ -17,7 +17,7 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 7] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
@@ -40,9 +40,23 @@ const SUITES: [Suite; 6] = [
         needs: &[Part::Kubernetes],
     },
     Suite {
-        name: "system",
-        arguments: &["--package", "system-tests", "--tests"],
-        needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt, Part::Prometheus],
+        name: "operator",
+        arguments: &[
+            "--package",
+            "system-tests",
+            "--test",
+            "database",
+            "--test",
+            "schema",
+            "--test",
+            "operator",
+        ],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
+    },
+    Suite {
+        name: "billing",
+        arguments: &["--package", "system-tests", "--test", "billing"],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::Prometheus],
     },
 ];
 

@@ -14,6 +14,7 @@ use pricing::report::{InstantText, UsageReport, WindowReport};
 use pricing::{CardMeter, PlanVersion};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use store::PgConnection;
 use store::registry::ResourceRow;
 use store::window::{WindowFilter, WindowRow};
@@ -65,9 +66,9 @@ pub(super) async fn reports(
         resources.iter().map(|row| (row.resource_uid, object(&row.kind, &row.name))).collect();
     let mut plans: BTreeMap<store::Uuid, BTreeMap<i64, PlanVersion>> = BTreeMap::new();
     for plan in rows.iter().filter_map(|row| row.plan_uid) {
-        if !plans.contains_key(&plan) {
+        if let Entry::Vacant(place) = plans.entry(plan) {
             let versions = crate::rating::versions_of(connection, PlanUid(plan)).await;
-            plans.insert(plan, versions.map_err(|_| broken("price version"))?);
+            place.insert(versions.map_err(|_| broken("price version"))?);
         }
     }
     rows.into_iter()

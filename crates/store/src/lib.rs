@@ -46,7 +46,7 @@ impl Error {
 }
 
 /// The most connections of one program.
-const CONNECTIONS_MAX: u32 = 16;
+const CONNECTIONS_MAX: u32 = 32;
 /// How long to wait for a free connection.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
 

@@ -36,7 +36,7 @@ impl Addresses {
 
 /// Starts the operator.
 pub fn operator(run: &mut Run, cluster: &Cluster) -> Result<()> {
-    start(run, cluster, "freehold-operator", &[], &[])
+    start(run, cluster, "freehold-operator", &["--metering"], &[])
 }
 
 /// Starts the webhook, where the API server can reach it.
