@@ -44,6 +44,10 @@ struct Arguments {
     /// Billing runs: machines are held until the billing-controller has their last usage.
     #[arg(long, env = "FREEHOLD_METERING")]
     metering: bool,
+    /// Whether the operator declares the tenants' cluster roles; false where an installer has done it, which spares the
+    /// operator the right to make roles.
+    #[arg(long, env = "FREEHOLD_DECLARE_ROLES", default_value_t = true, action = clap::ArgAction::Set)]
+    declare_roles: bool,
     /// text or json.
     #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -97,7 +101,9 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
         return Ok(());
     }
     tracing::info!(identity, "leading");
-    tenancy::roles::declare(&world.applier).await.context("declare the tenants' roles")?;
+    if arguments.declare_roles {
+        tenancy::roles::declare(&world.applier).await.context("declare the tenants' roles")?;
+    }
     for controller in controllers {
         tasks.spawn(controller);
     }

@@ -232,7 +232,7 @@ async fn invoice(billing: &Billing, home: &Home) -> Result<()> {
     assert_eq!(status, StatusCode::CONFLICT, "{}", String::from_utf8_lossy(&body));
     let list: InvoiceList =
         billing.get(&format!("/api/v1/invoices?tenant={}", home.tenant)).await?;
-    assert_eq!(list.invoices, [issued.summary.clone()]);
+    assert_eq!(list.invoices, std::slice::from_ref(&issued.summary));
     let shown: InvoiceReport = billing.get("/api/v1/invoices/FH-000001").await?;
     assert_eq!(shown, issued);
 

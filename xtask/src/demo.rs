@@ -8,7 +8,7 @@ mod cloud;
 mod programs;
 mod result;
 
-use crate::kubernetes::{self, Cluster};
+use crate::kubernetes::{self, Cluster, NodeKind};
 use crate::libvirt::{self, Guest, Libvirt};
 use crate::prometheus::{self, Configuration, Prometheus};
 use crate::run::{self, Run};
@@ -58,14 +58,14 @@ pub fn run(wishes: &Wishes) -> Result<()> {
     parts::build_programs().context("demo, step: build the programs")?;
     let cluster = step("get a cluster", || match &wishes.kubeconfig {
         Some(path) => cloud::borrowed(path.clone(), kubectl()?, &run),
-        None => kubernetes::start(&mut run),
+        None => kubernetes::start(&mut run, NodeKind::None),
     })
     .map_err(|error| with_logs(error, &run))?;
     let given_back = (cluster.kubeconfig.clone(), cluster.kubectl.clone());
     let result = perform(&mut run, cluster, wishes).map_err(|error| with_logs(error, &run));
     if borrowed {
         let (kubeconfig, kubectl) = given_back;
-        cloud::give_back(&Cluster { kubeconfig, kubectl }, &run);
+        cloud::give_back(&Cluster::of_others(kubeconfig, kubectl), &run);
     }
     run::progress("ending everything that was started");
     drop(run);

@@ -1,13 +1,16 @@
-//! A real control plane on this machine: etcd, API server, controller manager.
+//! A real control plane on this machine: etcd, API server, controller manager; with a node, where one is asked for.
 //!
 //! The controller manager is part of it because namespaces vanish and owned objects are collected only while it runs:
-//! without it no test of a deletion means anything. There is no node yet; objects that need one stay pending.
+//! without it no test of a deletion means anything. Pods stay pending unless there is a node ([`node`], [`kwok`]).
 
 mod certificates;
+mod kwok;
+mod node;
 
 use crate::run::{self, Run, free_port};
 use crate::tools;
 use anyhow::{Context, Result, bail};
+use node::Ground;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -18,98 +21,191 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 /// Services get addresses nobody else uses on this machine.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 
+/// What runs the pods of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum NodeKind {
+    /// Nothing: pods stay pending. The quickest, and enough for whatever only declares.
+    None,
+    /// A real node: pods run as containers. Needs root.
+    Kubelet,
+    /// Pretended nodes: pods turn Running without containers, by the thousand.
+    Kwok,
+}
+
 /// A control plane that answers.
 pub struct Cluster {
     /// Path of the administrator's kubeconfig.
     pub kubeconfig: PathBuf,
     /// Path of kubectl.
     pub kubectl: PathBuf,
+    node: Option<Ground>,
 }
 
-/// Starts a control plane whose state is in the run's folder.
-pub fn start(run: &mut Run) -> Result<Cluster> {
+/// Where the programs of a cluster are and where they keep things.
+struct Place {
+    tools: PathBuf,
+    folder: PathBuf,
+    /// What the names of the cluster's processes begin with.
+    prefix: &'static str,
+    /// Where the API server listens.
+    address: String,
+    port: u16,
+}
+
+impl Place {
+    fn file(&self, name: &str) -> String {
+        self.folder.join("certificates").join(name).display().to_string()
+    }
+
+    fn process(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// Starts a control plane whose state is in the run's folder, with a node of this kind.
+///
+/// A cluster with a node has names of its own for its processes, so that one run can have one of each.
+pub fn start(run: &mut Run, kind: NodeKind) -> Result<Cluster> {
     let tools = tools::kubernetes()?;
+    let (name, prefix) = match kind {
+        NodeKind::None | NodeKind::Kwok => ("kubernetes", ""),
+        NodeKind::Kubelet => ("kubernetes-node", "node-"),
+    };
+    let folder = run.subfolder(name)?;
+    let ground = match kind {
+        NodeKind::Kubelet => {
+            tools::node()?;
+            tools::coredns()?;
+            Some(node::prepare(run, &folder)?)
+        }
+        NodeKind::None | NodeKind::Kwok => None,
+    };
     run::progress("starting a control plane");
-    let folder = run.subfolder("kubernetes")?;
-    let (client_port, peer_port, api_port) = (free_port()?, free_port()?, free_port()?);
-    let credentials = certificates::make(&folder.join("certificates"), api_port)?;
-    start_etcd(run, &tools, &folder, client_port, peer_port)?;
-    start_api_server(run, &tools, &folder, client_port, api_port)?;
-    let cluster = Cluster { kubeconfig: credentials, kubectl: tools.join("kubectl") };
-    run.wait("kube-apiserver", "the API server is ready", START_LIMIT, || {
-        cluster.answers("/readyz")
-    })?;
-    start_controller_manager(run, &tools, &folder, &cluster)?;
-    run.wait("kube-controller-manager", "the default service account exists", START_LIMIT, || {
-        cluster.succeeds(&["get", "serviceaccount", "default", "--namespace", "default"])
-    })?;
+    let address = match &ground {
+        Some(ground) => ground.addresses.machine(),
+        None => "127.0.0.1".to_owned(),
+    };
+    let place = Place { tools, folder, prefix, address, port: free_port()? };
+    let cluster = start_control_plane(run, &place, ground)?;
+    match (&cluster.node, kind) {
+        (Some(ground), _) => {
+            start_scheduler(run, &place, &cluster)?;
+            ground.start(run, &place, &cluster)?;
+        }
+        (None, NodeKind::Kwok) => {
+            tools::scheduler()?;
+            start_scheduler(run, &place, &cluster)?;
+            kwok::start(run, &cluster)?;
+        }
+        (None, _) => {}
+    }
     Ok(cluster)
 }
 
-fn start_etcd(run: &mut Run, tools: &Path, folder: &Path, client: u16, peer: u16) -> Result<()> {
+fn start_control_plane(run: &mut Run, place: &Place, node: Option<Ground>) -> Result<Cluster> {
+    let kubeconfig =
+        certificates::make(&place.folder.join("certificates"), &place.address, place.port)?;
+    let etcd = start_etcd(run, place)?;
+    start_api_server(run, place, etcd)?;
+    let cluster = Cluster { kubeconfig, kubectl: place.tools.join("kubectl"), node };
+    run.wait(&place.process("kube-apiserver"), "the API server is ready", START_LIMIT, || {
+        cluster.answers("/readyz")
+    })?;
+    start_controller_manager(run, place, &cluster)?;
+    run.wait(
+        &place.process("kube-controller-manager"),
+        "the default service account exists",
+        START_LIMIT,
+        || cluster.succeeds(&["get", "serviceaccount", "default", "--namespace", "default"]),
+    )?;
+    Ok(cluster)
+}
+
+/// Starts etcd; the port of its clients.
+fn start_etcd(run: &mut Run, place: &Place) -> Result<u16> {
+    let (client, peer) = (free_port()?, free_port()?);
     let (client_url, peer_url) =
         (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let name = place.process("etcd");
     run.start(
-        "etcd",
-        Command::new(tools.join("etcd"))
-            .arg(format!("--data-dir={}", folder.join("etcd").display()))
+        &name,
+        Command::new(place.tools.join("etcd"))
+            .arg(format!("--data-dir={}", place.folder.join("etcd").display()))
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("default={peer_url}"), "--log-level", "warn"])
             .args(["--quota-backend-bytes", "4294967296"]),
     )?;
-    run.wait("etcd", "etcd listens", START_LIMIT, || {
+    run.wait(&name, "etcd listens", START_LIMIT, || {
         TcpStream::connect(("127.0.0.1", client)).is_ok()
-    })
+    })?;
+    Ok(client)
 }
 
-fn start_api_server(
-    run: &mut Run,
-    tools: &Path,
-    folder: &Path,
-    etcd: u16,
-    port: u16,
-) -> Result<()> {
-    let file = |name: &str| folder.join("certificates").join(name).display().to_string();
+fn start_api_server(run: &mut Run, place: &Place, etcd: u16) -> Result<()> {
+    let Place { address, port, .. } = place;
     run.start(
-        "kube-apiserver",
-        Command::new(tools.join("kube-apiserver"))
+        &place.process("kube-apiserver"),
+        Command::new(place.tools.join("kube-apiserver"))
             .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+            .arg(format!("--bind-address={address}"))
+            .arg(format!("--advertise-address={address}"))
             .arg(format!("--secure-port={port}"))
             .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
-            .arg(format!("--client-ca-file={}", file("ca.pem")))
-            .arg(format!("--tls-cert-file={}", file("server.pem")))
-            .arg(format!("--tls-private-key-file={}", file("server.key")))
+            .arg(format!("--client-ca-file={}", place.file("ca.pem")))
+            .arg(format!("--tls-cert-file={}", place.file("server.pem")))
+            .arg(format!("--tls-private-key-file={}", place.file("server.key")))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(format!("--service-account-signing-key-file={}", file("service-account.key")))
-            .arg(format!("--service-account-key-file={}", file("service-account.pub")))
+            .arg(format!(
+                "--service-account-signing-key-file={}",
+                place.file("service-account.key")
+            ))
+            .arg(format!("--service-account-key-file={}", place.file("service-account.pub")))
+            .arg(format!("--kubelet-client-certificate={}", place.file("administrator.pem")))
+            .arg(format!("--kubelet-client-key={}", place.file("administrator.key")))
+            .arg("--kubelet-preferred-address-types=InternalIP")
+            // The machine has no packet filter rules for addresses of services: pods are reached directly.
+            .arg("--enable-aggregator-routing=true")
             .args(["--authorization-mode=Node,RBAC", "--allow-privileged=true"])
             .args(["--enable-priority-and-fairness=true", "--v=1"]),
     )
 }
 
-fn start_controller_manager(
-    run: &mut Run,
-    tools: &Path,
-    folder: &Path,
-    cluster: &Cluster,
-) -> Result<()> {
-    let file = |name: &str| folder.join("certificates").join(name).display().to_string();
+fn start_controller_manager(run: &mut Run, place: &Place, cluster: &Cluster) -> Result<()> {
     let kubeconfig = cluster.kubeconfig.display().to_string();
     run.start(
-        "kube-controller-manager",
-        Command::new(tools.join("kube-controller-manager"))
+        &place.process("kube-controller-manager"),
+        Command::new(place.tools.join("kube-controller-manager"))
             .args(["--kubeconfig", &kubeconfig, "--authentication-kubeconfig", &kubeconfig])
             .args(["--authorization-kubeconfig", &kubeconfig, "--bind-address=127.0.0.1"])
             .arg(format!("--secure-port={}", free_port()?))
-            .arg(format!("--root-ca-file={}", file("ca.pem")))
-            .arg(format!("--service-account-private-key-file={}", file("service-account.key")))
+            .arg(format!("--root-ca-file={}", place.file("ca.pem")))
+            .arg(format!(
+                "--service-account-private-key-file={}",
+                place.file("service-account.key")
+            ))
             .args(["--use-service-account-credentials=true", "--leader-elect=false", "--v=1"]),
     )
 }
 
+fn start_scheduler(run: &mut Run, place: &Place, cluster: &Cluster) -> Result<()> {
+    let kubeconfig = cluster.kubeconfig.display().to_string();
+    run.start(
+        &place.process("kube-scheduler"),
+        Command::new(place.tools.join("kube-scheduler"))
+            .args(["--kubeconfig", &kubeconfig, "--authentication-kubeconfig", &kubeconfig])
+            .args(["--authorization-kubeconfig", &kubeconfig, "--bind-address=127.0.0.1"])
+            .arg(format!("--secure-port={}", free_port()?))
+            .args(["--leader-elect=false", "--v=1"]),
+    )
+}
+
 impl Cluster {
+    /// Somebody else's cluster, as its administrator's kubeconfig reaches it.
+    pub fn of_others(kubeconfig: PathBuf, kubectl: PathBuf) -> Self {
+        Self { kubeconfig, kubectl, node: None }
+    }
+
     /// kubectl as the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
@@ -151,6 +247,12 @@ impl Cluster {
         self.succeeds(&["get", "--raw", path])
     }
 
+    /// Makes images known to the cluster's node.
+    pub fn import(&self, log: &Path, archives: &[PathBuf]) -> Result<()> {
+        let node = self.node.as_ref().context("the cluster has no node that takes images")?;
+        archives.iter().try_for_each(|archive| node.import(log, archive))
+    }
+
     /// Installs our kinds and waits until the server serves them.
     pub fn install_definitions(&self, log: &Path) -> Result<()> {
         let folder = crate::paths::repository()?.join("crds/yaml");
@@ -175,10 +277,10 @@ fn run_name(name: &str) -> Result<String> {
 
 /// `cluster up`.
 #[expect(clippy::print_stdout, reason = "the path is the result, for scripts to read")]
-pub fn up(name: &str) -> Result<()> {
+pub fn up(name: &str, kind: NodeKind) -> Result<()> {
     let mut run = Run::lasting(&run_name(name)?)?;
     run.end_on_drop();
-    let cluster = start(&mut run)?;
+    let cluster = start(&mut run, kind)?;
     cluster.install_definitions(&run.log("kubectl"))?;
     println!("{}", cluster.kubeconfig.display());
     run.keep();
@@ -200,7 +302,9 @@ pub fn status(name: &str) -> Result<bool> {
         return Ok(false);
     };
     let dead = run.dead();
-    let kubeconfig = run.folder().join("kubernetes/certificates/kubeconfig");
+    let kubeconfigs = ["kubernetes", "kubernetes-node"]
+        .map(|cluster| run.folder().join(cluster).join("certificates/kubeconfig"));
+    let kubeconfig = kubeconfigs.into_iter().find(|path| path.exists()).unwrap_or_default();
     println!("kubeconfig: {}", fs::canonicalize(&kubeconfig).unwrap_or(kubeconfig).display());
     println!("logs: {}", run.folder().join("logs").display());
     println!(

@@ -8,6 +8,7 @@ mod check;
 mod codegen;
 mod demo;
 mod http;
+mod images;
 mod kubernetes;
 mod libvirt;
 mod packages;
@@ -22,6 +23,7 @@ mod tools;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use kubernetes::NodeKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start, stop or look at a real Kubernetes control plane on this machine.
+    /// Start, stop or look at a real Kubernetes on this machine.
     Cluster {
         #[command(subcommand)]
         act: ClusterAct,
@@ -44,6 +46,8 @@ enum Task {
         /// Run only the suites whose name contains this.
         suite: Option<String>,
     },
+    /// Make the programs' container images, as archives that engines load, and print their paths.
+    Images,
     /// Show everything at work: a cloud on this machine, from `kubectl apply` to an itemised bill.
     Demo {
         /// End after the bills instead of running until Ctrl-C.
@@ -78,6 +82,9 @@ enum ClusterAct {
         /// A name, to have several.
         #[arg(long, default_value = "default")]
         name: String,
+        /// What runs its pods.
+        #[arg(long, value_enum, default_value = "none")]
+        node: NodeKind,
     },
     /// Stop it and remove its state.
     Down {
@@ -107,10 +114,13 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<bool> {
     match task {
-        Task::Cluster { act: ClusterAct::Up { name } } => kubernetes::up(&name).map(|()| true),
+        Task::Cluster { act: ClusterAct::Up { name, node } } => {
+            kubernetes::up(&name, node).map(|()| true)
+        }
         Task::Cluster { act: ClusterAct::Down { name } } => kubernetes::down(&name).map(|()| true),
         Task::Cluster { act: ClusterAct::Status { name } } => kubernetes::status(&name),
         Task::Test { suite } => suites::run(suite.as_deref()),
+        Task::Images => images::run().map(|()| true),
         Task::Demo { once, json, kubeconfig } => {
             demo::run(&demo::Wishes { once, json, kubeconfig }).map(|()| true)
         }

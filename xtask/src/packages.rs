@@ -33,6 +33,17 @@ pub const LIBVIRT: [Package; 5] = [
     Package { name: "cpio", file: "/usr/bin/cpio" },
 ];
 
+/// What runs containers, and what their images are made of.
+pub const NODE: [Package; 5] = [
+    Package { name: "containerd", file: "/usr/bin/containerd" },
+    Package { name: "runc", file: "/usr/sbin/runc" },
+    Package { name: "containernetworking-plugins", file: "/usr/lib/cni/bridge" },
+    Package { name: "iptables", file: "/usr/sbin/iptables" },
+    Package { name: "iproute2", file: "/usr/bin/ip" },
+];
+/// A shell and the small programs beside it, in one file.
+pub const BUSYBOX: Package = Package { name: "busybox-static", file: "/bin/busybox" };
+
 /// Whether this process may change the machine.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -1,9 +1,9 @@
 //! The real parts that tests, benchmarks and the demo stand on: started at most once in a run, and where they are.
 
-use crate::kubernetes::{self, Cluster};
+use crate::kubernetes::{self, Cluster, NodeKind};
 use crate::libvirt::{self, Guest, Libvirt};
 use crate::run::{self, Run};
-use crate::{paths, postgres, prometheus};
+use crate::{images, paths, postgres, prometheus, tools};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +17,10 @@ pub enum Part {
     Postgres,
     /// A libvirt daemon and a guest to boot.
     Libvirt,
+    /// A second cluster with a node that has our images: what is installed there disturbs nobody.
+    Node,
+    /// The program of Helm.
+    Helm,
     /// The programs of Prometheus and its libvirt exporter: whoever needs them starts its own, which knows where to write.
     Prometheus,
 }
@@ -28,6 +32,8 @@ pub struct Parts {
     database_url: Option<String>,
     libvirt: Option<(Libvirt, Guest)>,
     prometheus: Option<(&'static Path, &'static Path)>,
+    node: Option<Cluster>,
+    helm: Option<PathBuf>,
     logs: PathBuf,
 }
 
@@ -41,7 +47,7 @@ impl Parts {
     pub fn start(&mut self, run: &mut Run, part: Part) -> Result<()> {
         match part {
             Part::Kubernetes if self.cluster.is_none() => {
-                let cluster = kubernetes::start(run)?;
+                let cluster = kubernetes::start(run, NodeKind::None)?;
                 cluster.install_definitions(&run.log("kubectl"))?;
                 self.cluster = Some(cluster);
             }
@@ -54,7 +60,15 @@ impl Parts {
             Part::Prometheus if self.prometheus.is_none() => {
                 self.prometheus = Some(prometheus::programs()?);
             }
-            Part::Kubernetes | Part::Postgres | Part::Libvirt | Part::Prometheus => {}
+            Part::Node if self.node.is_none() => {
+                let mut archives = images::programs()?;
+                archives.push(images::postgresql()?);
+                let cluster = kubernetes::start(run, NodeKind::Kubelet)?;
+                cluster.import(&run.log("import"), &archives)?;
+                self.node = Some(cluster);
+            }
+            Part::Helm => self.helm = Some(tools::helm()?),
+            Part::Kubernetes | Part::Postgres | Part::Libvirt | Part::Prometheus | Part::Node => {}
         }
         Ok(())
     }
@@ -74,6 +88,15 @@ impl Parts {
             command.env("FREEHOLD_TEST_LIBVIRT_SOCKET", &libvirt.socket);
             command.env("FREEHOLD_TEST_GUEST_KERNEL", &guest.kernel);
             command.env("FREEHOLD_TEST_GUEST_INITRD", &guest.initrd);
+        }
+        if let Some(cluster) = &self.node {
+            command.env("FREEHOLD_TEST_NODE_KUBECONFIG", &cluster.kubeconfig);
+            command.env("FREEHOLD_TEST_NODE_KUBECTL", &cluster.kubectl);
+            command.env("FREEHOLD_TEST_IMAGE_BUSYBOX", images::BUSYBOX);
+            command.env("FREEHOLD_TEST_IMAGE_POSTGRESQL", images::POSTGRESQL);
+        }
+        if let Some(helm) = &self.helm {
+            command.env("FREEHOLD_TEST_HELM", helm);
         }
         if let Some((server, exporter)) = self.prometheus {
             command.env("FREEHOLD_TEST_PROMETHEUS", server);

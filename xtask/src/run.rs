@@ -30,6 +30,34 @@ struct Recorded {
 struct Record {
     owner: Option<(i32, u64)>,
     processes: Vec<Recorded>,
+    /// Control groups made for the run, removed once its processes are gone.
+    #[serde(default)]
+    cgroups: Vec<PathBuf>,
+}
+
+impl Record {
+    /// Ends every process, the last one started first, removes what they lived in, and forgets both.
+    fn end(&mut self) {
+        for process in self.processes.drain(..).rev() {
+            end(&process);
+        }
+        for path in self.cgroups.drain(..) {
+            // A group is busy until the last process of it has been buried.
+            let deadline = Instant::now() + END_LIMIT;
+            while path.exists() && !remove_cgroup(&path) && Instant::now() < deadline {
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+}
+
+/// Removes a control group with those below it; false if something is left.
+fn remove_cgroup(path: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(path) else { return true };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&entry.path());
+    }
+    fs::remove_dir(path).is_ok()
 }
 
 /// A folder with the processes started in it.
@@ -132,6 +160,21 @@ impl Run {
         self.save()
     }
 
+    /// Writes down a control group that is to be made, so that it goes with the run.
+    pub fn record_cgroup(&mut self, path: &Path) -> Result<()> {
+        self.record.cgroups.push(path.to_owned());
+        self.save()
+    }
+
+    /// The pid of a process that the process `name` started.
+    pub fn child_of(&self, name: &str) -> Option<i32> {
+        let parent = self.record.processes.iter().find(|process| process.name == name)?.pid;
+        let entries = fs::read_dir("/proc").ok()?;
+        let mut pids =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(|pid| field(*pid, 1).as_deref() == Some(parent.to_string().as_str()))
+    }
+
     /// Waits until somebody asks us to stop; fails when a process ends before.
     pub fn until_interrupted(&self) -> Result<()> {
         while !self.interrupted.load(Ordering::Acquire) {
@@ -205,9 +248,7 @@ impl Run {
 
     /// Ends every process, the last one started first, and forgets them.
     pub fn end(&mut self) {
-        for process in self.record.processes.drain(..).rev() {
-            end(&process);
-        }
+        self.record.end();
     }
 
     /// Ends every process and removes the folder.
@@ -263,10 +304,10 @@ fn sweep() -> Result<()> {
     let Ok(entries) = fs::read_dir(&runs) else { return Ok(()) };
     for entry in entries.flatten() {
         let folder = entry.path();
-        let Ok(record) = load(&folder) else { continue };
+        let Ok(mut record) = load(&folder) else { continue };
         let Some((pid, ticks)) = record.owner else { continue };
         if start_ticks(pid) != Some(ticks) {
-            record.processes.iter().rev().for_each(end);
+            record.end();
             fs::remove_dir_all(&folder)?;
         }
     }
@@ -280,13 +321,18 @@ fn load(folder: &Path) -> Result<Record> {
 }
 
 fn start_ticks(pid: i32) -> Option<u64> {
+    field(pid, 19)?.parse().ok()
+}
+
+/// A field of `/proc/PID/stat`, counted from the one behind the name; `None` for a process that has ended.
+fn field(pid: i32, number: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may contain anything, so fields are counted behind its closing bracket.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     if fields.first() == Some(&"Z") {
         return None;
     }
-    fields.get(19)?.parse().ok()
+    fields.get(number).map(|field| (*field).to_owned())
 }
 
 fn is_alive(process: &Recorded) -> bool {

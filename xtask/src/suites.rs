@@ -17,11 +17,16 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 10] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
         arguments: &["--package", "kubectl-freehold", "--tests"],
+        needs: &[],
+    },
+    Suite {
+        name: "oracle",
+        arguments: &["--package", "system-tests", "--test", "oracle"],
         needs: &[],
     },
     Suite {
@@ -57,6 +62,16 @@ const SUITES: [Suite; 7] = [
         name: "billing",
         arguments: &["--package", "system-tests", "--test", "billing"],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Prometheus],
+    },
+    Suite {
+        name: "values of charts",
+        arguments: &["--package", "chart-tests", "--test", "values"],
+        needs: &[Part::Helm],
+    },
+    Suite {
+        name: "charts on a node",
+        arguments: &["--package", "chart-tests", "--test", "install"],
+        needs: &[Part::Helm, Part::Node],
     },
 ];
 

@@ -8,7 +8,7 @@
 //! | nobody owns the object | a record in the object's own shard, where it waits for the registry |
 //! | the resource label is no UUID, or is given twice | a record under a UUID made from the text, with the text as its part: it waits for ever, in sight |
 //! | the value is not finite, negative, beyond 2^53 | a reading that is refused, with its text |
-//! | the time is no time, or more than five minutes ahead | a reading that is refused, dated when it came: taken at its word, it would be the item's watermark and shut out all that follow |
+//! | the time is no time, more than five minutes ahead or 400 days back | a reading that is refused, dated when it came: taken at its word, it would be the item's watermark and shut out all that follow, or a step over decades (seconds sent as milliseconds lie in January 1970) |
 //! | a label twice, labels in disorder | nothing, unless it is the label of the resource or part |
 //! | the same sample twice | both are records; the fold knows a replay and a conflict |
 //!
@@ -33,6 +33,8 @@ use uuid::Uuid;
 const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 /// How far ahead of our clock a sample may be dated.
 const AHEAD_MAX_MICROSECONDS: i64 = 5 * 60 * 1_000_000;
+/// How long ago a sample may be dated: beyond any retention that a backfill could reach.
+const BEHIND_MAX_MICROSECONDS: i64 = 400 * 24 * 3600 * 1_000_000;
 /// The longest part, in bytes; longer ones are cut and told apart by a hash.
 const PART_BYTES_MAX: usize = 128;
 /// Names of objects that no UUID names, as version 5 UUIDs of their texts under this namespace. Never to change.
@@ -300,9 +302,10 @@ fn bounded(text: &str) -> Part {
 }
 
 fn record(target: &Target, sample: &RawSample, received_at: Instant) -> Sample {
-    let dated = Instant::from_milliseconds(sample.milliseconds)
-        .ok()
-        .filter(|at| at.microseconds_since(received_at) <= AHEAD_MAX_MICROSECONDS);
+    let dated = Instant::from_milliseconds(sample.milliseconds).ok().filter(|at| {
+        let ahead = at.microseconds_since(received_at);
+        (-BEHIND_MAX_MICROSECONDS..=AHEAD_MAX_MICROSECONDS).contains(&ahead)
+    });
     let reading = if sample.value.to_bits() == STALE_BITS {
         Reading::Stale
     } else if dated.is_none() {

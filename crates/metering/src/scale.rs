@@ -31,10 +31,10 @@ pub enum ReadingRefused {
         /// The reading.
         text: String,
     },
-    /// Dated at no instant, or well after its arrival: taken at its word it would be the latest for ever. The record
-    /// that carries it is dated at the arrival.
+    /// Dated at no instant, well after its arrival, or ages before it: taken at its word it would be the latest for
+    /// ever, or make a step over decades. The record that carries it is dated at the arrival.
     #[error(
-        "the reading {text} is dated after its arrival; are the sender's clock and its unit right?"
+        "the reading {text} is not dated near its arrival; are the sender's clock and its unit right?"
     )]
     Untimely {
         /// The reading and its time.

@@ -24,16 +24,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where copies of the definitions live, below the top of the repository.
-const FOLDERS: [&str; 1] = ["crds/yaml"];
+/// Where copies of the definitions live, below the top of the repository, and whether Helm keeps them when the chart is
+/// uninstalled: a definition goes with every object of its kind, which is never what somebody who uninstalls means.
+const FOLDERS: [(&str, bool); 2] = [("crds/yaml", false), ("charts/freehold-crds/templates", true)];
 
 fn run(check: bool) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("crds has no parent folder")?;
     let mut stale = Vec::new();
-    for folder in FOLDERS {
+    for (folder, keeps) in FOLDERS {
         let folder = top.join(folder);
         let mut wanted = Vec::new();
-        for (name, definition) in crds::definition::all()? {
+        for (name, mut definition) in crds::definition::all()? {
+            if keeps {
+                keep(&mut definition).ok_or("a definition has no metadata")?;
+            }
             let path = folder.join(format!("{name}.yaml"));
             let text = format!("{HEADER}{}", serde_yaml::to_string(&definition)?);
             if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
@@ -58,4 +62,11 @@ fn run(check: bool) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
         }
     }
     Ok(if check { stale } else { Vec::new() })
+}
+
+fn keep(definition: &mut serde_json::Value) -> Option<()> {
+    let metadata = definition.get_mut("metadata")?.as_object_mut()?;
+    let annotations = metadata.entry("annotations").or_insert_with(|| serde_json::json!({}));
+    annotations.as_object_mut()?.insert("helm.sh/resource-policy".to_owned(), "keep".into());
+    Some(())
 }

@@ -118,6 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_chart_declares_the_same_roles() {
+        let items: Vec<_> = ALL
+            .iter()
+            .map(|role| {
+                let role = cluster_role(*role);
+                serde_json::json!({"metadata": {"name": role.metadata.name}, "rules": role.rules})
+            })
+            .collect();
+        let wanted = serde_json::to_string_pretty(&serde_json::json!({"items": items})).unwrap();
+        let chart = include_str!("../../../charts/freehold/files/tenant-roles.json");
+        assert_eq!(
+            chart.trim_end(),
+            wanted,
+            "write this into charts/freehold/files/tenant-roles.json"
+        );
+    }
+
+    #[test]
     fn no_role_reaches_beyond_its_tenant() {
         for role in ALL {
             for rule in rules(role) {

@@ -23,7 +23,7 @@ const READY_SECONDS: u64 = 240;
 
 /// A cluster of somebody else's, if nothing of ours is in it that could be mistaken for the demo's.
 pub fn borrowed(kubeconfig: PathBuf, kubectl: PathBuf, run: &Run) -> Result<Cluster> {
-    let cluster = Cluster { kubeconfig, kubectl };
+    let cluster = Cluster::of_others(kubeconfig, kubectl);
     run::progress("looking at the cluster that was named");
     let mut version = cluster.kubectl();
     run::finish(

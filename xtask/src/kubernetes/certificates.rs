@@ -1,4 +1,4 @@
-//! The credentials of a control plane: one authority, a server, an administrator, a key for service accounts.
+//! The credentials of a cluster: one authority, a server, an administrator, a node, a key for service accounts.
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Makes all credentials in `folder`; the path of the administrator's kubeconfig.
-pub fn make(folder: &Path, api_port: u16) -> Result<PathBuf> {
+pub fn make(folder: &Path, address: &str, port: u16) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::new(Vec::new())?;
@@ -22,6 +22,7 @@ pub fn make(folder: &Path, api_port: u16) -> Result<PathBuf> {
     write(folder, "ca.pem", &authority_pem)?;
 
     let names = [
+        address,
         "127.0.0.1",
         "10.96.0.1",
         "localhost",
@@ -34,32 +35,42 @@ pub fn make(folder: &Path, api_port: u16) -> Result<PathBuf> {
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue(folder, "server", &server, &issuer)?;
 
-    let mut administrator = CertificateParams::new(Vec::new())?;
-    administrator.distinguished_name.push(DnType::CommonName, "administrator");
-    administrator.distinguished_name.push(DnType::OrganizationName, "system:masters");
-    administrator.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    issue(folder, "administrator", &administrator, &issuer)?;
+    for (file, name, group) in [
+        ("administrator", "administrator", "system:masters"),
+        ("kubelet", "system:node:freehold-node", "system:nodes"),
+    ] {
+        let mut client = CertificateParams::new(Vec::new())?;
+        client.distinguished_name.push(DnType::CommonName, name);
+        client.distinguished_name.push(DnType::OrganizationName, group);
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        issue(folder, file, &client, &issuer)?;
+    }
 
     let service_accounts = KeyPair::generate()?;
     write(folder, "service-account.key", &service_accounts.serialize_pem())?;
     write(folder, "service-account.pub", &service_accounts.public_key_pem())?;
-    let kubeconfig = serde_json::json!({
+    let server = format!("https://{address}:{port}");
+    write(folder, "kubeconfig", &kubeconfig(folder, &server, "administrator")?)?;
+    write(folder, "kubelet.kubeconfig", &kubeconfig(folder, &server, "kubelet")?)?;
+    Ok(folder.join("kubeconfig"))
+}
+
+/// How `user` reaches `server`, as JSON, which is YAML.
+fn kubeconfig(folder: &Path, server: &str, user: &str) -> Result<String> {
+    Ok(serde_json::to_string_pretty(&serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "freehold",
         "clusters": [{"name": "freehold", "cluster": {
-            "server": format!("https://127.0.0.1:{api_port}"),
+            "server": server,
             "certificate-authority": folder.join("ca.pem"),
         }}],
-        "users": [{"name": "administrator", "user": {
-            "client-certificate": folder.join("administrator.pem"),
-            "client-key": folder.join("administrator.key"),
+        "users": [{"name": user, "user": {
+            "client-certificate": folder.join(format!("{user}.pem")),
+            "client-key": folder.join(format!("{user}.key")),
         }}],
-        "contexts": [{"name": "freehold", "context": {"cluster": "freehold", "user": "administrator"}}],
-    });
-    // JSON is YAML.
-    write(folder, "kubeconfig", &serde_json::to_string_pretty(&kubeconfig)?)?;
-    Ok(folder.join("kubeconfig"))
+        "contexts": [{"name": "freehold", "context": {"cluster": "freehold", "user": user}}],
+    }))?)
 }
 
 fn issue(

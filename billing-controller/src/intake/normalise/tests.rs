@@ -130,23 +130,25 @@ fn what_no_meter_asks_for_is_only_counted() {
 #[test]
 fn bad_numbers_and_times_become_refused_readings() {
     let stale = f64::from_bits(STALE_BITS);
-    let ahead = T + 5 * 60 * 1000;
+    let (ahead, behind) = (T + 5 * 60 * 1000, T - 400 * 24 * 3600 * 1000);
     for (value, milliseconds, wanted) in [
         (f64::NAN, T, "the reading NaN is not a number"),
         (f64::INFINITY, T, "the reading inf is not a number"),
         (-1.0, T, "the reading -1 is negative"),
         (9_007_199_254_740_994.0, T, "the reading 9007199254740994 is beyond 2^53"),
-        (1.0, ahead + 1, "the reading 1 at 1793491500001 ms is dated after its arrival"),
-        (1.0, T * 1000, "the reading 1 at 1793491200000000 ms is dated after its arrival"),
-        (1.0, i64::MAX, "the reading 1 at 9223372036854775807 ms is dated after its arrival"),
-        (1.0, i64::MIN, "the reading 1 at -9223372036854775808 ms is dated after its arrival"),
+        (1.0, ahead + 1, "the reading 1 at 1793491500001 ms is not dated near its arrival"),
+        (1.0, T * 1000, "the reading 1 at 1793491200000000 ms is not dated near its arrival"),
+        (1.0, behind - 1, "the reading 1 at 1758931199999 ms is not dated near its arrival"),
+        (1.0, T / 1000, "the reading 1 at 1793491200 ms is not dated near its arrival"),
+        (1.0, i64::MAX, "the reading 1 at 9223372036854775807 ms is not dated near its arrival"),
+        (1.0, i64::MIN, "the reading 1 at -9223372036854775808 ms is not dated near its arrival"),
     ] {
         let found = samples(&request(&[(&CPU, &[(value, milliseconds)])])).remove(0);
         let Reading::Refused(refused) = &found.reading else { panic!("{found:?}") };
         assert!(refused.to_string().starts_with(wanted), "{refused}");
         assert_eq!(found.at, now(), "nothing is dated ahead");
     }
-    let good = [(stale, T), (1.0, ahead), (1.0, T / 1000), (1.0, -1), (-0.0, 0)];
+    let good = [(stale, T), (1.0, ahead), (1.0, T - 1), (-0.0, behind)];
     let found = samples(&request(&[(&CPU, &good)]));
     assert_eq!(found.iter().filter(|one| one.reading == Reading::Stale).count(), 1);
     assert!(found.iter().all(|one| !matches!(one.reading, Reading::Refused(_))), "{found:?}");
