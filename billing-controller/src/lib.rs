@@ -3,3 +3,8 @@
 //! A library beside its program, so that benchmarks and whole-system tests reach the same parts that run.
 
 pub mod intake;
+pub mod invoices;
+pub mod query;
+pub mod rating;
+pub mod registry;
+pub mod stream;

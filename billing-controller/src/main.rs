@@ -1,9 +1,36 @@
 //! The billing-controller as a program: arguments, wiring, the order of start and end.
 
+mod serve;
+
+use anyhow::{Context, Result, anyhow, bail};
+use billing_controller::intake::{
+    IntakeSettings, IntakeState, LastReceived, OutageSettings, OutageWatch, PrometheusClient,
+    watch_outages,
+};
+use billing_controller::query::{self, QueryState};
+use billing_controller::registry::{self, KnownOwners, World};
+use billing_controller::stream::{Stream, StreamMetrics, WORKERS_MAX};
+use billing_controller::{intake, stream as engine};
+use calendar::Instant;
 use clap::Parser;
+use operator_kit::health::{self, Readiness};
+use operator_kit::lease::Election;
+use operator_kit::metrics::Metrics;
+use operator_kit::program::{self, LogFormat};
+use operator_kit::{Clock, ErrorChain, Fence, SystemClock, client};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::PgPool;
+use stream::PostgresLog;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long work under way may take to end after the program was asked to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// From how long a silence of the senders on it is an outage.
+const SILENCE_MICROSECONDS: i64 = 120_000_000;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -12,7 +39,7 @@ use std::process::ExitCode;
     about = "Meters usage, keeps bill lines live, issues invoices"
 )]
 struct Arguments {
-    /// PostgreSQL, like postgres://user:password@host/database.
+    /// PostgreSQL, like `postgres://user:password@host/database`.
     #[arg(long, env = "FREEHOLD_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// A file that holds the database's URL, for secrets that are mounted.
@@ -27,7 +54,7 @@ struct Arguments {
     /// Where health, readiness and metrics are served.
     #[arg(long, env = "FREEHOLD_HEALTH_ADDRESS", default_value = "127.0.0.1:8082")]
     health_address: SocketAddr,
-    /// Prometheus, like http://prometheus:9090, to read what was missed; no backfill when left out.
+    /// Prometheus, like `http://prometheus:9090`, to read what was missed; no backfill when left out.
     #[arg(long, env = "FREEHOLD_PROMETHEUS_URL")]
     prometheus_url: Option<String>,
     /// How many threads fold the usage log, 1 to 64.
@@ -36,15 +63,235 @@ struct Arguments {
     /// How often time itself is recorded, so that what is held is counted, in seconds.
     #[arg(long, env = "FREEHOLD_TICK_SECONDS", default_value_t = 60)]
     tick_seconds: u64,
+    /// A file with the bearer token that senders of samples must show; anybody who reaches the port may send without.
+    #[arg(long, env = "FREEHOLD_INTAKE_TOKEN_FILE")]
+    intake_token_file: Option<PathBuf>,
+    /// The legal entity that issues invoices; it has its own series of numbers.
+    #[arg(long, env = "FREEHOLD_LEGAL_ENTITY", default_value = "operator")]
+    legal_entity: String,
     /// The billing-controller's own namespace, which holds its lease.
     #[arg(long, env = "FREEHOLD_NAMESPACE", default_value = "freehold-system")]
     namespace: String,
     /// A name that no other replica has; the host's name and process id when left out.
     #[arg(long, env = "FREEHOLD_IDENTITY")]
     identity: Option<String>,
+    /// text or json.
+    #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
 }
 
-fn main() -> ExitCode {
-    let _arguments = Arguments::parse();
-    ExitCode::FAILURE
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    program::start_logs(arguments.log_format);
+    let stop = program::stop_on_signals().context("install signal handlers")?;
+    run(arguments, stop).await
+}
+
+/// The parts that everything else is made of.
+struct Parts {
+    pool: PgPool,
+    log: PostgresLog,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    owners: Arc<KnownOwners>,
+    stop: CancellationToken,
+}
+
+async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
+    if arguments.workers == 0 || arguments.workers > WORKERS_MAX {
+        bail!("--workers {}: use 1 to {WORKERS_MAX}", arguments.workers);
+    }
+    if arguments.tick_seconds == 0 {
+        bail!("--tick-seconds 0: use at least 1");
+    }
+    let pool = store::connect(&database_url(&arguments)?).await?;
+    store::migrate(&pool).await?;
+    let client = client::connect().await?;
+    let parts = Parts {
+        log: PostgresLog::new(pool.clone()),
+        owners: Arc::new(KnownOwners::load(&pool).await?),
+        pool,
+        clock: Arc::new(SystemClock),
+        metrics: Metrics::default(),
+        stop: stop.clone(),
+    };
+    let (readiness, fence) = (Readiness::default(), Fence::default());
+    let world = Arc::new(World::new(
+        client.clone(),
+        fence.clone(),
+        Arc::clone(&parts.clock),
+        parts.pool.clone(),
+        parts.log.clone(),
+        Arc::clone(&parts.owners),
+    ));
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let health = health::router(parts.metrics.clone(), readiness.clone());
+    serve::spawn(&mut tasks, "health server", arguments.health_address, health, &stop).await?;
+    world.watch(&mut tasks, &stop);
+    let controllers = registry::register(&world, &parts.metrics, &stop);
+    world.feed_owners();
+    tokio::select! {
+        () = world.wait_until_full() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+
+    let identity = arguments.identity.clone().unwrap_or_else(program::own_name);
+    let mut election = Election::new(
+        client,
+        &arguments.namespace,
+        "freehold-billing-controller",
+        &identity,
+        Arc::clone(&parts.clock),
+        fence,
+    );
+    if !election.acquire(&stop).await {
+        return Ok(());
+    }
+    tracing::info!(identity, "leading");
+    for controller in controllers {
+        tasks.spawn(controller);
+    }
+    start_stream(&parts, &arguments, &mut tasks);
+    start_ticks(&parts, arguments.tick_seconds, &mut tasks);
+    start_intake(&parts, &arguments, &mut tasks).await?;
+    let questions = query::router(QueryState {
+        pool: parts.pool.clone(),
+        log: parts.log.clone(),
+        clock: Arc::clone(&parts.clock),
+        entity: Arc::from(arguments.legal_entity.as_str()),
+    });
+    serve::spawn(&mut tasks, "query server", arguments.query_address, questions, &stop).await?;
+    // Only the leader takes samples and questions, so a service sends them nowhere else.
+    readiness.set(true);
+    lead(&mut election, &mut tasks, &stop).await
+}
+
+/// Holds the lease until asked to stop, or until a part of the program is lost.
+async fn lead(
+    election: &mut Election,
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let result = tokio::select! {
+        lost = election.hold(stop) => if lost {
+            Err(anyhow!("the lease went to another process; ending so that nothing is written twice"))
+        } else {
+            Ok(())
+        },
+        ended = tasks.join_next() => {
+            let name = ended.transpose().context("a background task failed")?.unwrap_or("nothing");
+            Err(anyhow!("{name} ended by itself; ending so that the process does not look alive"))
+        }
+    };
+    let asked = stop.is_cancelled() && result.is_ok();
+    stop.cancel();
+    drop(
+        tokio::time::timeout(DRAIN_LIMIT, async { while tasks.join_next().await.is_some() {} })
+            .await,
+    );
+    election.release().await;
+    if asked {
+        tracing::info!("stopped");
+    }
+    result
+}
+
+fn database_url(arguments: &Arguments) -> Result<String> {
+    match (&arguments.database_url, &arguments.database_url_file) {
+        (Some(url), None) => Ok(url.clone()),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("--database-url-file: read {}", file.display()))?;
+            Ok(text.trim().to_owned())
+        }
+        (None, None) => bail!("no database: give --database-url or --database-url-file"),
+        (Some(_), Some(_)) => bail!("two databases: give --database-url or --database-url-file"),
+    }
+}
+
+/// Folds the usage log on threads of its own.
+fn start_stream(parts: &Parts, arguments: &Arguments, tasks: &mut JoinSet<&'static str>) {
+    let stream = Stream {
+        pool: parts.pool.clone(),
+        log: parts.log.clone(),
+        metrics: StreamMetrics::new(&parts.metrics),
+        stop: parts.stop.child_token(),
+    };
+    let (workers, runtime) = (arguments.workers, tokio::runtime::Handle::current());
+    tasks.spawn_blocking(move || {
+        if let Err(error) = engine::run(&stream, workers, &runtime) {
+            tracing::error!(error = %ErrorChain(&error), "the stream ended");
+        }
+        "the stream"
+    });
+}
+
+/// Says in the log how far time has come. A tick that cannot be said is said late; nothing is lost by it.
+fn start_ticks(parts: &Parts, seconds: u64, tasks: &mut JoinSet<&'static str>) {
+    let (log, clock, stop) = (parts.log.clone(), Arc::clone(&parts.clock), parts.stop.clone());
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval(Duration::from_secs(seconds));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            let at = Instant::from_timestamp(clock.now());
+            if let Err(error) = registry::tick(&log, at).await {
+                tracing::warn!(error = %ErrorChain(&error), "time could not be recorded, trying again");
+            }
+        }
+        "the clock's records"
+    });
+}
+
+async fn start_intake(
+    parts: &Parts,
+    arguments: &Arguments,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<()> {
+    let acquire = |source| store::Error::Database { act: "start the intake", source };
+    let stored = {
+        let mut connection = parts.pool.acquire().await.map_err(acquire)?;
+        store::receiver::last_received(&mut connection).await?
+    };
+    let last = stored.and_then(|last| Instant::from_microseconds(last).ok());
+    let received = Arc::new(LastReceived::new(last, SILENCE_MICROSECONDS));
+    let token = match &arguments.intake_token_file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("--intake-token-file: read {}", file.display()))?;
+            let token = intake::server::Token::new(text.trim());
+            Some(token.with_context(|| {
+                format!("--intake-token-file: {} holds no token", file.display())
+            })?)
+        }
+        None => None,
+    };
+    let settings = IntakeSettings { token, ..IntakeSettings::default() };
+    let identity: Arc<dyn intake::Identity> = Arc::clone(&parts.owners) as _;
+    let log: Arc<dyn stream::UsageLog> = Arc::new(parts.log.clone());
+    let state = IntakeState::new(
+        identity,
+        Arc::clone(&log),
+        Arc::clone(&parts.clock),
+        Arc::clone(&received),
+        &parts.metrics,
+        settings,
+    );
+    let prometheus = arguments.prometheus_url.as_deref().map(PrometheusClient::new);
+    let watch = OutageWatch {
+        prometheus: prometheus.transpose().context("--prometheus-url")?,
+        normaliser: Arc::clone(state.normaliser()),
+        log,
+        clock: Arc::clone(&parts.clock),
+        received: Arc::clone(&received),
+        figures: state.figures().clone(),
+    };
+    let stop = parts.stop.clone();
+    tasks.spawn(async move {
+        watch_outages(watch, OutageSettings::default(), stop).await;
+        "the watch for outages"
+    });
+    serve::spawn_receipts(tasks, parts.pool.clone(), received, parts.stop.clone());
+    let door = intake::router(state);
+    serve::spawn(tasks, "intake", arguments.intake_address, door, &parts.stop).await
 }

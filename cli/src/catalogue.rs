@@ -1,6 +1,6 @@
 //! Price plans and meters from the files that are applied to the cluster.
 
-use crate::Failure;
+use crate::failure::Failure;
 use pricing::{MeterInput, PlanInput, PlanVersion, refusal_lines};
 use serde::Deserialize;
 use serde_json::Value;

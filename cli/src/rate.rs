@@ -1,8 +1,9 @@
 //! `kubectl freehold rate`: prices a usage file, offline, with the engine that bills.
 
+use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::usage_file::{GENERATION, PeriodUsage};
-use crate::{Failure, catalogue, read, usage_file};
+use crate::{catalogue, read, usage_file};
 use calendar::{Period, Periods};
 use money::{Amount, Exact};
 use pricing::{BillInput, BillLine, Conversion, PlanVersion};
@@ -41,7 +42,7 @@ pub fn run(plan: &Path, usage: &Path, time_zone: &str, format: Format) -> Result
         .map_err(|error| Failure::refused(format!("--time-zone: {error}")))?;
     let usage = usage_file::read(&read(usage)?, &catalogue, &periods)?;
     let rated = rate(&catalogue.name, &catalogue.plan, usage)?;
-    output::print(format, &rated, table)
+    output::print(format, &rated, |rated| format!("{}\n", table(rated)))
 }
 
 fn rate(name: &str, plan: &PlanVersion, usage: PeriodUsage) -> Result<Rated, Failure> {

@@ -1,7 +1,7 @@
 //! Usage from a CSV file: who used how much of what, when. The format is described in docs/usage-file.md.
 
-use crate::Failure;
 use crate::catalogue::Catalogue;
+use crate::failure::Failure;
 use calendar::{Instant, Period, Periods};
 use money::{Decimal, Exact, Quantity, RoundingMode};
 use pricing::Usage;

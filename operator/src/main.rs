@@ -41,6 +41,9 @@ struct Arguments {
     /// A name that no other replica has; the host's name and process id when left out.
     #[arg(long, env = "FREEHOLD_IDENTITY")]
     identity: Option<String>,
+    /// Billing runs: machines are held until the billing-controller has their last usage.
+    #[arg(long, env = "FREEHOLD_METERING")]
+    metering: bool,
     /// Whether the operator declares the tenants' cluster roles; false where an installer has done it, which spares the
     /// operator the right to make roles.
     #[arg(long, env = "FREEHOLD_DECLARE_ROLES", default_value_t = true, action = clap::ArgAction::Set)]
@@ -62,7 +65,13 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     let client = client::connect().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (metrics, readiness, fence) = (Metrics::default(), Readiness::default(), Fence::default());
-    let world = Arc::new(World::new(client.clone(), fence.clone(), Arc::clone(&clock), &metrics));
+    let world = Arc::new(World::new(
+        client.clone(),
+        fence.clone(),
+        Arc::clone(&clock),
+        &metrics,
+        arguments.metering,
+    ));
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     tasks.spawn({
@@ -85,7 +94,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     // A standby is ready too: it can take over.
     readiness.set(true);
 
-    let identity = arguments.identity.unwrap_or_else(own_name);
+    let identity = arguments.identity.unwrap_or_else(program::own_name);
     let mut election =
         Election::new(client, &arguments.namespace, "freehold-operator", &identity, clock, fence);
     if !election.acquire(&stop).await {
@@ -123,9 +132,4 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     result?;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn own_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
 }

@@ -8,18 +8,14 @@ use crate::tenancy;
 use crds::{
     ComputeCluster, InstanceType, PhysicalMachine, Project, Tenant, TenantMember, VirtualMachine,
 };
-use futures::future::BoxFuture;
 use ids::well_known;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::cache::Cache;
-use operator_kit::controller::{self, Outcome, Queue};
+use operator_kit::controller::{Controller, Queue, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
-use operator_kit::{Applier, Clock, Fence, Reporter};
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
-use std::future::Future;
+use operator_kit::{Applier, Clock, Fence, Reporter, ownership};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,11 +46,19 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Connections to providers.
     pub providers: Providers,
+    /// Whether billing runs, so that a machine may not go before its last usage is durable there.
+    pub is_metered: bool,
 }
 
 impl World {
     /// A world over `client` whose writes ask `fence`.
-    pub fn new(client: Client, fence: Fence, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        fence: Fence,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+        is_metered: bool,
+    ) -> Self {
         Self {
             tenants: Arc::new(Cache::new(client.clone())),
             projects: Arc::new(Cache::new(client.clone())),
@@ -68,39 +72,37 @@ impl World {
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),
             clock,
             providers: Providers::new(metrics),
+            is_metered,
         }
     }
 
     /// Starts all watches.
     pub fn watch(&self, tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) {
-        watch(&self.tenants, tasks, stop);
-        watch(&self.projects, tasks, stop);
-        watch(&self.members, tasks, stop);
-        watch(&self.instance_types, tasks, stop);
-        watch(&self.clusters, tasks, stop);
-        watch(&self.hosts, tasks, stop);
-        watch(&self.machines, tasks, stop);
-        watch(&self.namespaces, tasks, stop);
+        self.tenants.spawn(tasks, stop);
+        self.projects.spawn(tasks, stop);
+        self.members.spawn(tasks, stop);
+        self.instance_types.spawn(tasks, stop);
+        self.clusters.spawn(tasks, stop);
+        self.hosts.spawn(tasks, stop);
+        self.machines.spawn(tasks, stop);
+        self.namespaces.spawn(tasks, stop);
     }
 
     /// Waits until every cache has been filled once.
     pub async fn wait_until_full(&self) {
-        full(&self.tenants).await;
-        full(&self.projects).await;
-        full(&self.members).await;
-        full(&self.instance_types).await;
-        full(&self.clusters).await;
-        full(&self.hosts).await;
-        full(&self.machines).await;
-        full(&self.namespaces).await;
+        self.tenants.wait_until_full().await;
+        self.projects.wait_until_full().await;
+        self.members.wait_until_full().await;
+        self.instance_types.wait_until_full().await;
+        self.clusters.wait_until_full().await;
+        self.hosts.wait_until_full().await;
+        self.machines.wait_until_full().await;
+        self.namespaces.wait_until_full().await;
     }
 
     /// The tenant whose namespace this is, by the UID on its label; never by the namespace's name.
     pub fn tenant_of_namespace(&self, namespace: &str) -> Option<Arc<Tenant>> {
-        let namespace = self.namespaces.get(namespace, None)?;
-        let tenant = self.tenants.get(namespace.labels().get(well_known::TENANT_LABEL)?, None)?;
-        (namespace.labels().get(well_known::TENANT_UID_LABEL) == tenant.uid().as_ref())
-            .then_some(tenant)
+        ownership::tenant_of_namespace(&self.namespaces, &self.tenants, namespace)
     }
 
     /// All namespaces of a tenant, sorted by name.
@@ -115,28 +117,6 @@ impl World {
     }
 }
 
-fn watch<K>(cache: &Arc<Cache<K>>, tasks: &mut JoinSet<&'static str>, stop: &CancellationToken)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let (cache, stop) = (Arc::clone(cache), stop.clone());
-    tasks.spawn(async move {
-        stop.run_until_cancelled(cache.run()).await;
-        "a watch"
-    });
-}
-
-async fn full<K>(cache: &Cache<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    if cache.store().wait_until_ready().await.is_err() {
-        tracing::error!(kind = %K::kind(&()), "the watch ended before the first list");
-    }
-}
-
-type Controller = BoxFuture<'static, &'static str>;
-
 /// Connects events with queues and queues with reconcilers; the controllers run when they are spawned.
 pub fn register(
     world: &Arc<World>,
@@ -144,18 +124,16 @@ pub fn register(
     stop: &CancellationToken,
 ) -> Vec<Controller> {
     let passes = PassMetrics::new(metrics);
-    let builder = Builder { world, passes: &passes, stop };
-    let (tenants, tenant) =
-        builder.controller("tenant", &world.tenants, tenancy::tenant::reconcile);
+    let wiring = Wiring { context: Arc::clone(world), passes, stop: stop.clone() };
+    let (tenants, tenant) = wiring.controller("tenant", &world.tenants, tenancy::tenant::reconcile);
     let (projects, project) =
-        builder.controller("project", &world.projects, tenancy::project::reconcile);
-    let (members, member) =
-        builder.controller("member", &world.members, tenancy::member::reconcile);
+        wiring.controller("project", &world.projects, tenancy::project::reconcile);
+    let (members, member) = wiring.controller("member", &world.members, tenancy::member::reconcile);
     let (clusters, cluster) =
-        builder.controller("cluster", &world.clusters, compute::cluster::reconcile);
-    let (hosts, host) = builder.controller("host", &world.hosts, compute::host::reconcile);
+        wiring.controller("cluster", &world.clusters, compute::cluster::reconcile);
+    let (hosts, host) = wiring.controller("host", &world.hosts, compute::host::reconcile);
     let (machines, machine) =
-        builder.controller("machine", &world.machines, compute::machine::reconcile);
+        wiring.controller("machine", &world.machines, compute::machine::reconcile);
 
     let (near, queues) = (
         Arc::downgrade(world),
@@ -166,9 +144,9 @@ pub fn register(
         let Some(world) = near.upgrade() else { return };
         for namespace in world.namespaces_of(tenant) {
             let name = namespace.name_any();
-            push_in(&world.projects, &name, projects);
-            push_in(&world.members, &name, members);
-            push_in(&world.machines, &name, machines);
+            world.projects.push_in(&name, projects);
+            world.members.push_in(&name, members);
+            world.machines.push_in(&name, machines);
         }
     });
     let (near, queues) =
@@ -179,9 +157,9 @@ pub fn register(
         tenants.push(ObjectRef::new(tenant));
         let Some(world) = near.upgrade() else { return };
         let home = format!("{}{tenant}", ids::names::NAMESPACE_PREFIX);
-        push_in(&world.projects, &home, projects);
-        push_in(&world.members, &home, members);
-        push_in(&world.machines, &namespace.name_any(), machines);
+        world.projects.push_in(&home, projects);
+        world.members.push_in(&home, members);
+        world.machines.push_in(&namespace.name_any(), machines);
     });
     let (near, queue) = (Arc::downgrade(world), tenants.clone());
     world.members.on_change(move |member| push_owner(&near, member.namespace(), &queue));
@@ -208,50 +186,6 @@ pub fn register(
     world.providers.on_drift(move |machine| machines.push(machine));
     drop(hosts);
     vec![tenant, project, member, cluster, host, machine]
-}
-
-struct Builder<'a> {
-    world: &'a Arc<World>,
-    passes: &'a PassMetrics,
-    stop: &'a CancellationToken,
-}
-
-impl Builder<'_> {
-    /// A queue fed by the kind's own changes, and the loop that works it off.
-    fn controller<K, E, F, Fut>(
-        &self,
-        name: &'static str,
-        cache: &Arc<Cache<K>>,
-        reconcile: F,
-    ) -> (Queue<K>, Controller)
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        E: std::error::Error + Send + 'static,
-        F: Fn(Arc<K>, Arc<World>) -> Fut + Send + Sync + Clone + 'static,
-        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
-    {
-        let (queue, receiver) = Queue::new();
-        let own = queue.clone();
-        cache.on_change(move |object| own.push(ObjectRef::from_obj(object)));
-        let (store, world) = (cache.store(), Arc::clone(self.world));
-        let (passes, stop) = (self.passes.clone(), self.stop.clone());
-        let run = async move {
-            controller::run(name, store, receiver, world, passes, stop, reconcile).await;
-            name
-        };
-        (queue, Box::pin(run))
-    }
-}
-
-fn push_in<K>(cache: &Cache<K>, namespace: &str, queue: &Queue<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    for object in
-        cache.store().state_filter(|object| object.meta().namespace.as_deref() == Some(namespace))
-    {
-        queue.push(ObjectRef::from_obj(object.as_ref()));
-    }
 }
 
 fn push_owner(world: &std::sync::Weak<World>, namespace: Option<String>, tenants: &Queue<Tenant>) {

@@ -1,5 +1,8 @@
 //! What whole-system suites share: our programs as processes, and a tenant of one's own on the real cluster.
 
+pub mod billing;
+pub mod samples;
+
 use anyhow::{Context, Result, bail};
 use crds::Tenant;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -46,6 +49,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub struct Operator {
     child: Child,
     log: PathBuf,
+    is_metered: bool,
     turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -55,14 +59,22 @@ impl Operator {
     /// # Errors
     /// The program is not built, or there is no cluster.
     pub async fn start() -> Result<Self> {
+        Self::start_with(false).await
+    }
+
+    /// Starts the operator; a metered one holds machines for billing.
+    ///
+    /// # Errors
+    /// The program is not built, or there is no cluster.
+    pub async fn start_with(is_metered: bool) -> Result<Self> {
         let turn = TURN.lock().await;
         ensure_namespace(&client().await?, "freehold-system").await?;
-        let mut operator = Self::spawn()?;
+        let mut operator = Self::spawn(is_metered)?;
         operator.turn = Some(turn);
         Ok(operator)
     }
 
-    fn spawn() -> Result<Self> {
+    fn spawn(is_metered: bool) -> Result<Self> {
         let program = PathBuf::from(setting("FREEHOLD_TEST_PROGRAMS")?).join("freehold-operator");
         let log = PathBuf::from(setting("FREEHOLD_TEST_LOGS")?)
             .join(format!("operator-{}.log", uuid::Uuid::new_v4().simple()));
@@ -70,6 +82,7 @@ impl Operator {
             std::fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let child = Command::new(&program)
             .args(["--health-address", "127.0.0.1:0"])
+            .args(is_metered.then_some("--metering"))
             .env("KUBECONFIG", setting(KUBECONFIG)?)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -77,7 +90,7 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
-        Ok(Self { child, log, turn: None })
+        Ok(Self { child, log, is_metered, turn: None })
     }
 
     /// Kills it without warning and starts another, as a crash would.
@@ -86,7 +99,7 @@ impl Operator {
     /// The program cannot be started again.
     pub async fn crash(&mut self) -> Result<()> {
         self.child.kill().await?;
-        let next = Self::spawn()?;
+        let next = Self::spawn(self.is_metered)?;
         self.child = next.child;
         self.log = next.log;
         Ok(())
@@ -112,7 +125,7 @@ impl Operator {
     }
 }
 
-async fn ensure_namespace(client: &Client, name: &str) -> Result<()> {
+pub(crate) async fn ensure_namespace(client: &Client, name: &str) -> Result<()> {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let namespace =
         serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});

@@ -201,6 +201,11 @@ fn start_scheduler(run: &mut Run, place: &Place, cluster: &Cluster) -> Result<()
 }
 
 impl Cluster {
+    /// Somebody else's cluster, as its administrator's kubeconfig reaches it.
+    pub fn of_others(kubeconfig: PathBuf, kubectl: PathBuf) -> Self {
+        Self { kubeconfig, kubectl, node: None }
+    }
+
     /// kubectl as the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
@@ -208,7 +213,31 @@ impl Cluster {
         command
     }
 
-    fn succeeds(&self, arguments: &[&str]) -> bool {
+    /// What kubectl prints.
+    pub fn output(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.kubectl().args(arguments).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("kubectl {}: {}", arguments.join(" "), said.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether the API server can reach what listens on this machine's loopback address.
+    pub fn is_on_this_machine(&self) -> Result<bool> {
+        let server = self.output(&[
+            "config",
+            "view",
+            "--minify",
+            "-o",
+            "jsonpath={.clusters[0].cluster.server}",
+        ])?;
+        let host = server.split_once("://").map_or(server.as_str(), |(_, rest)| rest);
+        Ok(["127.", "localhost", "[::1]"].iter().any(|own| host.starts_with(own)))
+    }
+
+    /// Whether kubectl says yes.
+    pub fn succeeds(&self, arguments: &[&str]) -> bool {
         let mut command = self.kubectl();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())

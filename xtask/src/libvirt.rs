@@ -2,7 +2,9 @@
 //!
 //! The daemon's folders are fixed when it is built, so it gets a mount namespace in which they are the run's: nothing of
 //! the machine's own libvirt is read or written. It also gets a process namespace, because guests outlive their daemon:
-//! they end with the namespace, whatever ended it. Guests run as root there, without cgroups and a log daemon.
+//! they end with the namespace, whatever ended it. Its first process is a shell and not the daemon, because guests are
+//! that process's children: the shell reaps those that end, the daemon would not, and would wait for them half a minute
+//! each. Guests run as root there, without cgroups and a log daemon.
 
 use crate::packages::{self, LIBVIRT};
 use crate::paths;
@@ -87,7 +89,8 @@ unix_sock_dir = "{folder}/socket"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 END
-exec /usr/sbin/libvirtd --config /etc/libvirt/libvirtd.conf --pid-file {folder}/pid
+/usr/sbin/libvirtd --config /etc/libvirt/libvirtd.conf --pid-file {folder}/pid
+exit $?
 "#
     )
 }

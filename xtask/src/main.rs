@@ -3,14 +3,19 @@
 //! A task sets up by itself what it needs, says what it is doing on every long step, and leaves nothing running that it
 //! started, however it ends (`run.rs`). What is slow to make is cached outside the checkout, by content.
 
+mod bench;
 mod check;
 mod codegen;
+mod demo;
+mod http;
 mod images;
 mod kubernetes;
 mod libvirt;
 mod packages;
+mod parts;
 mod paths;
 mod postgres;
+mod prometheus;
 mod run;
 mod suites;
 mod tidy;
@@ -19,6 +24,7 @@ mod tools;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use kubernetes::NodeKind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -42,6 +48,23 @@ enum Task {
     },
     /// Make the programs' container images, as archives that engines load, and print their paths.
     Images,
+    /// Show everything at work: a cloud on this machine, from `kubectl apply` to an itemised bill.
+    Demo {
+        /// End after the bills instead of running until Ctrl-C.
+        #[arg(long)]
+        once: bool,
+        /// Write what was shown, and the facts behind it, to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Use this cluster instead of starting one; what the demo made in it is taken away again.
+        #[arg(long, value_name = "PATH")]
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Run the benchmarks with the real parts they need, and name the machine.
+    Bench {
+        /// Run only the benchmarks whose name contains this.
+        name: Option<String>,
+    },
     /// Check format, lints, generated files, dependency direction, licences.
     Check,
     /// Write the generated files, or say which are out of date.
@@ -98,6 +121,10 @@ fn perform(task: Task) -> Result<bool> {
         Task::Cluster { act: ClusterAct::Status { name } } => kubernetes::status(&name),
         Task::Test { suite } => suites::run(suite.as_deref()),
         Task::Images => images::run().map(|()| true),
+        Task::Demo { once, json, kubeconfig } => {
+            demo::run(&demo::Wishes { once, json, kubeconfig }).map(|()| true)
+        }
+        Task::Bench { name } => bench::run(name.as_deref()),
         Task::Check => check::run(),
         Task::Codegen { check } => codegen::run(check),
     }

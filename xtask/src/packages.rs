@@ -16,6 +16,11 @@ pub struct Package {
 /// The database server.
 pub const POSTGRESQL: Package =
     Package { name: "postgresql-15", file: "/usr/lib/postgresql/15/bin/initdb" };
+/// The time series database.
+pub const PROMETHEUS: Package = Package { name: "prometheus", file: "/usr/bin/prometheus" };
+/// What tells it what guests use.
+pub const LIBVIRT_EXPORTER: Package =
+    Package { name: "prometheus-libvirt-exporter", file: "/usr/bin/prometheus-libvirt-exporter" };
 /// What runs guests, and what a guest is made of.
 pub const LIBVIRT: [Package; 5] = [
     Package { name: "libvirt-daemon-system", file: "/usr/sbin/libvirtd" },
@@ -73,6 +78,6 @@ pub fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]);
     // Services of a package are ours to start, on ports and folders of ours.
-    command.env("RUNLEVEL", "1");
+    command.env("RUNLEVEL", "1").env("SYSTEMD_OFFLINE", "1");
     command
 }

@@ -153,8 +153,9 @@ impl Run {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let child = command.spawn().with_context(|| format!("start {name} ({command:?})"))?;
         let pid = i32::try_from(child.id())?;
-        let start_ticks = start_ticks(pid)
-            .with_context(|| format!("{name} ended at once; see {}", log.display()))?;
+        let start_ticks = start_ticks(pid).with_context(|| {
+            format!("{name} ended at once; its log: {}{}", log.display(), self.tail(name))
+        })?;
         self.record.processes.push(Recorded { name: name.to_owned(), pid, start_ticks, log });
         self.save()
     }
@@ -174,7 +175,22 @@ impl Run {
         pids.find(|pid| field(*pid, 1).as_deref() == Some(parent.to_string().as_str()))
     }
 
-    /// Whether every process of the run is alive.
+    /// Waits until somebody asks us to stop; fails when a process ends before.
+    pub fn until_interrupted(&self) -> Result<()> {
+        while !self.interrupted.load(Ordering::Acquire) {
+            if let Some(name) = self.dead().first() {
+                bail!(
+                    "{name} ended by itself; its log: {}{}",
+                    self.log(name).display(),
+                    self.tail(name)
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Processes that are dead.
     pub fn dead(&self) -> Vec<String> {
         self.record
             .processes

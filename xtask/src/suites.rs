@@ -1,25 +1,12 @@
 //! The test suites: what each needs, running them, one line each at the end.
 
-use crate::kubernetes::{self, Cluster, NodeKind};
-use crate::libvirt::{self, Guest, Libvirt};
+use crate::parts::{self, Part, Parts};
+use crate::paths;
 use crate::run::{self, Run};
-use crate::{images, paths, postgres, tools};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A real part that tests need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Kubernetes,
-    Postgres,
-    Libvirt,
-    /// A second cluster with a node that has our images: what is installed there disturbs nobody.
-    Node,
-    Helm,
-}
 
 /// Tests that run together.
 struct Suite {
@@ -30,11 +17,16 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 10] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
         arguments: &["--package", "kubectl-freehold", "--tests"],
+        needs: &[],
+    },
+    Suite {
+        name: "oracle",
+        arguments: &["--package", "system-tests", "--test", "oracle"],
         needs: &[],
     },
     Suite {
@@ -53,9 +45,23 @@ const SUITES: [Suite; 8] = [
         needs: &[Part::Kubernetes],
     },
     Suite {
-        name: "system",
-        arguments: &["--package", "system-tests", "--tests"],
+        name: "operator",
+        arguments: &[
+            "--package",
+            "system-tests",
+            "--test",
+            "database",
+            "--test",
+            "schema",
+            "--test",
+            "operator",
+        ],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
+    },
+    Suite {
+        name: "billing",
+        arguments: &["--package", "system-tests", "--test", "billing"],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::Prometheus],
     },
     Suite {
         name: "values of charts",
@@ -78,81 +84,12 @@ struct Tally {
     took: Duration,
 }
 
-/// The real parts that were started.
-#[derive(Default)]
-struct Parts {
-    cluster: Option<Cluster>,
-    database_url: Option<String>,
-    libvirt: Option<(Libvirt, Guest)>,
-    node: Option<Cluster>,
-    helm: Option<PathBuf>,
-    logs: PathBuf,
-}
-
-impl Parts {
-    fn start(&mut self, run: &mut Run, part: Part) -> Result<()> {
-        match part {
-            Part::Kubernetes if self.cluster.is_none() => {
-                let cluster = kubernetes::start(run, NodeKind::None)?;
-                cluster.install_definitions(&run.log("kubectl"))?;
-                self.cluster = Some(cluster);
-            }
-            Part::Postgres if self.database_url.is_none() => {
-                self.database_url = Some(postgres::start(run)?);
-            }
-            Part::Libvirt if self.libvirt.is_none() => {
-                self.libvirt = Some((libvirt::start(run)?, libvirt::guest()?));
-            }
-            Part::Node if self.node.is_none() => {
-                let mut archives = images::programs()?;
-                archives.push(images::postgresql()?);
-                let cluster = kubernetes::start(run, NodeKind::Kubelet)?;
-                cluster.import(&run.log("import"), &archives)?;
-                self.node = Some(cluster);
-            }
-            Part::Helm => self.helm = Some(tools::helm()?),
-            Part::Kubernetes | Part::Postgres | Part::Libvirt | Part::Node => {}
-        }
-        Ok(())
-    }
-
-    fn tell(&self, command: &mut Command) -> Result<()> {
-        // Programs under test stand beside this one: they come from the same build.
-        let own = std::env::current_exe().context("find our own program")?;
-        command
-            .env("FREEHOLD_TEST_PROGRAMS", own.parent().context("our own program has no folder")?);
-        command.env("FREEHOLD_TEST_LOGS", &self.logs);
-        if let Some(cluster) = &self.cluster {
-            command.env("FREEHOLD_TEST_KUBECONFIG", &cluster.kubeconfig);
-            command.env("FREEHOLD_TEST_KUBECTL", &cluster.kubectl);
-        }
-        if let Some(url) = &self.database_url {
-            command.env("FREEHOLD_TEST_DATABASE_URL", url);
-        }
-        if let Some((libvirt, guest)) = &self.libvirt {
-            command.env("FREEHOLD_TEST_LIBVIRT_SOCKET", &libvirt.socket);
-            command.env("FREEHOLD_TEST_GUEST_KERNEL", &guest.kernel);
-            command.env("FREEHOLD_TEST_GUEST_INITRD", &guest.initrd);
-        }
-        if let Some(cluster) = &self.node {
-            command.env("FREEHOLD_TEST_NODE_KUBECONFIG", &cluster.kubeconfig);
-            command.env("FREEHOLD_TEST_NODE_KUBECTL", &cluster.kubectl);
-            command.env("FREEHOLD_TEST_IMAGE_BUSYBOX", images::BUSYBOX);
-            command.env("FREEHOLD_TEST_IMAGE_POSTGRESQL", images::POSTGRESQL);
-        }
-        if let Some(helm) = &self.helm {
-            command.env("FREEHOLD_TEST_HELM", helm);
-        }
-        Ok(())
-    }
-}
-
 /// Runs the suites whose name contains `wanted`; true if all tests passed.
 pub fn run(wanted: Option<&str>) -> Result<bool> {
     let mut run = Run::temporary("test")?;
-    let mut parts = Parts { logs: run.subfolder("logs")?, ..Parts::default() };
+    let mut parts = Parts::of(&run)?;
     let mut tallies = Vec::new();
-    build_programs()?;
+    parts::build_programs()?;
     for suite in
         SUITES.iter().filter(|suite| wanted.is_none_or(|wanted| suite.name.contains(wanted)))
     {
@@ -163,17 +100,6 @@ pub fn run(wanted: Option<&str>) -> Result<bool> {
         tallies.push((suite.name, perform(suite, &parts)?));
     }
     Ok(summarise(&tallies))
-}
-
-fn build_programs() -> Result<()> {
-    run::progress("building all programs");
-    let mut build = Command::new(env!("CARGO"));
-    build.current_dir(paths::repository()?).args(["build", "--quiet", "--workspace", "--bins"]);
-    let status = build.status()?;
-    if !status.success() {
-        bail!("the programs do not build ({status}); the compiler's words are above");
-    }
-    Ok(())
 }
 
 fn perform(suite: &Suite, parts: &Parts) -> Result<Tally> {

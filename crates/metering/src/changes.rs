@@ -263,6 +263,11 @@ impl StateDelta {
         *self == Self::default()
     }
 
+    /// The windows that were changed or moved away.
+    pub fn window_keys(&self) -> impl Iterator<Item = &WindowKey> {
+        self.windows.iter().map(|(key, _)| key)
+    }
+
     /// Takes over what a later step changed.
     pub fn merge(&mut self, later: Self) {
         self.clock = later.clock.or(self.clock);

@@ -31,6 +31,15 @@ pub enum ReadingRefused {
         /// The reading.
         text: String,
     },
+    /// Dated at no instant, well after its arrival, or ages before it: taken at its word it would be the latest for
+    /// ever, or make a step over decades. The record that carries it is dated at the arrival.
+    #[error(
+        "the reading {text} is not dated near its arrival; are the sender's clock and its unit right?"
+    )]
+    Untimely {
+        /// The reading and its time.
+        text: String,
+    },
 }
 
 /// A decimal that cannot be a held amount or a bound.

@@ -6,7 +6,9 @@
 
 use crate::changes::{StateDelta, SuspenseEntry, SuspenseKey, UsageWindow, WindowKey};
 use crate::key::{MeterName, Part, SeriesHash, ShardNumber};
-use crate::record::{MeterRule, PlanUid, Record, RegistryEntry, Subscription, Transition};
+use crate::record::{
+    MeterRule, PlanUid, Record, RegistryEntry, Subscription, Transition, VersionKey,
+};
 use crate::table::Table;
 use crate::timeline::SegmentCache;
 use calendar::Instant;
@@ -199,6 +201,32 @@ impl ShardState {
             .take_while(move |(key, _)| key.tenant == tenant)
     }
 
+    /// The live windows of one resource's meter, ascending by part and start.
+    pub fn windows_of_item(
+        &self,
+        tenant: AccountId,
+        resource: ResourceUid,
+        meter: &MeterName,
+    ) -> impl Iterator<Item = (&WindowKey, &UsageWindow)> {
+        let least = WindowKey {
+            tenant,
+            resource,
+            meter: meter.clone(),
+            part: Part::whole(),
+            start: Instant::MIN,
+            version: None,
+        };
+        let meter = meter.clone();
+        self.windows.range((Bound::Included(least), Bound::Unbounded)).take_while(
+            move |(key, _)| key.tenant == tenant && key.resource == resource && key.meter == meter,
+        )
+    }
+
+    /// One live window.
+    pub fn window(&self, key: &WindowKey) -> Option<&UsageWindow> {
+        self.windows.get(key)
+    }
+
     /// All live windows of the shard.
     pub fn windows(&self) -> impl Iterator<Item = (&WindowKey, &UsageWindow)> {
         self.windows.iter()
@@ -227,6 +255,14 @@ impl ShardState {
     /// The rule of a meter.
     pub fn meter(&self, name: &MeterName) -> Option<&MeterRule> {
         self.meters.get(name)
+    }
+
+    /// The plan versions that have been announced.
+    pub fn versions(&self) -> impl Iterator<Item = VersionKey> {
+        self.plans.iter().flat_map(|(plan, known)| {
+            let plan = *plan;
+            known.starts.keys().map(move |generation| VersionKey { plan, generation: *generation })
+        })
     }
 
     /// How many items (resource, meter, part) are sampled, how many windows are live.

@@ -9,7 +9,7 @@
 use crate::changes::WindowKey;
 use crate::record::{PlanUid, VersionKey};
 use crate::state::{ItemKey, PlanState, ShardState};
-use calendar::{Instant, Interval, Periods};
+use calendar::{Instant, Interval, Period, Periods};
 use ids::{AccountId, ResourceUid};
 use std::collections::BTreeMap;
 
@@ -66,12 +66,8 @@ impl ShardState {
     fn find_segment(&self, tenant: AccountId, at: Instant) -> Segment {
         let subscriptions = self.subscriptions_of(tenant);
         let current = subscriptions.iter().rev().find(|subscription| subscription.from <= at);
-        let utc = Periods::utc();
-        // Before the first subscription its periods hold already: the layout belongs to the account.
-        let periods =
-            current.or_else(|| subscriptions.first()).map_or(&utc, |found| &found.periods);
         let whole = Interval::new(Instant::MIN, at.plus_microseconds(1));
-        let mut during = periods.containing(at).map_or(whole, |period| period.during);
+        let mut during = self.period_of(tenant, at).map_or(whole, |period| period.during);
         let period_start = during.from;
         for subscription in subscriptions {
             narrow(&mut during, at, subscription.from);
@@ -131,6 +127,55 @@ impl ShardState {
             from = to;
         }
         pieces
+    }
+
+    /// The stretch of time that a window covers: to the end of its hour, or to the cut before it.
+    pub fn window_interval(&mut self, key: &WindowKey) -> Interval {
+        let segment = self.segment(key.tenant, key.start);
+        let owned_to =
+            self.owner(key.resource, key.start).map_or(Instant::MAX, |(_, owned)| owned.to);
+        let to = key.start.next_hour().min(segment.during.to).min(owned_to);
+        Interval::new(key.start, to)
+    }
+
+    /// Where the billing period of `tenant` around `at` begins.
+    pub fn period_start(&mut self, tenant: AccountId, at: Instant) -> Instant {
+        self.segment(tenant, at).period_start
+    }
+
+    /// The billing period of `tenant` around `at`; `None` at the ends of the calendar.
+    pub fn period_of(&self, tenant: AccountId, at: Instant) -> Option<Period> {
+        self.periods_of(tenant, at).containing(at).ok()
+    }
+
+    /// Which version holds when within `during` for `tenant`: adjacent stretches, ascending, tiling it.
+    pub fn versions_within(
+        &mut self,
+        tenant: AccountId,
+        during: Interval,
+    ) -> Vec<(Interval, Option<VersionKey>)> {
+        let mut found = Vec::new();
+        let mut from = during.from;
+        while from < during.to && found.len() < PIECES_MAX {
+            let segment = self.segment(tenant, from);
+            let to = segment.during.to.min(during.to);
+            found.push((Interval::new(from, to), segment.version));
+            if to <= from {
+                break;
+            }
+            from = to;
+        }
+        found
+    }
+
+    /// The layout of an account's periods at `at`. Before the first subscription its periods hold already: the layout
+    /// belongs to the account.
+    fn periods_of(&self, tenant: AccountId, at: Instant) -> Periods {
+        let subscriptions = self.subscriptions_of(tenant);
+        let current = subscriptions.iter().rev().find(|subscription| subscription.from <= at);
+        current
+            .or_else(|| subscriptions.first())
+            .map_or_else(Periods::utc, |one| one.periods.clone())
     }
 
     /// The version in force for an account at `at`.

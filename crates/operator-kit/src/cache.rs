@@ -4,6 +4,7 @@
 //! is dropped before it is stored: that is what bounds memory. An object that cannot be decoded is reported and left
 //! out; it waits for its author and harms no other.
 
+use crate::controller::Queue;
 use crate::error_chain::one_line;
 use futures::StreamExt;
 use kube::api::Api;
@@ -15,6 +16,7 @@ use kube_runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 type Listener<K> = Box<dyn Fn(&K) + Send + Sync>;
 
@@ -75,6 +77,41 @@ where
                     "watch interrupted, trying again"
                 ),
             }
+        }
+    }
+
+    /// Runs the watch as one of a program's tasks, until `stop`.
+    pub fn spawn(
+        self: &Arc<Self>,
+        tasks: &mut tokio::task::JoinSet<&'static str>,
+        stop: &CancellationToken,
+    ) {
+        let (cache, stop) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(cache.run()).await;
+            "a watch"
+        });
+    }
+
+    /// Waits until the cache has been filled once.
+    pub async fn wait_until_full(&self) {
+        if self.store.wait_until_ready().await.is_err() {
+            tracing::error!(kind = %K::kind(&()), "the watch ended before the first list");
+        }
+    }
+
+    /// Asks for a pass over every object in `namespace`.
+    pub fn push_in(&self, namespace: &str, queue: &Queue<K>) {
+        let is_in = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
+        for object in self.store.state_filter(is_in) {
+            queue.push(ObjectRef::from_obj(object.as_ref()));
+        }
+    }
+
+    /// Asks for a pass over every object.
+    pub fn push_all(&self, queue: &Queue<K>) {
+        for object in self.store.state() {
+            queue.push(ObjectRef::from_obj(object.as_ref()));
         }
     }
 

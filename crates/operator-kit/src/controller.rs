@@ -4,12 +4,15 @@
 //! whose jitter comes from the object's key, so a thousand failures at once do not return at once. Nothing runs before
 //! the caches are full and this process leads.
 
+use crate::ErrorChain;
+use crate::cache::{Cache, key_of};
 use crate::metrics::PassMetrics;
-use crate::{ErrorChain, cache::key_of};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use kube::{Resource, ResourceExt};
 use kube_runtime::controller::{Action, Config, applier};
 use kube_runtime::reflector::{ObjectRef, Store};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
@@ -159,6 +162,46 @@ pub async fn run<K, C, E, F, Fut>(
     let config = Config::default().concurrency(CONCURRENCY);
     let mut passes = std::pin::pin!(applier(pass, on_error, context, store, keys, config));
     while passes.next().await.is_some() {}
+}
+
+/// A controller that runs when it is spawned, and ends with its name.
+pub type Controller = BoxFuture<'static, &'static str>;
+
+/// What the controllers of a program have in common.
+pub struct Wiring<C> {
+    /// What every pass may use.
+    pub context: Arc<C>,
+    /// Figures about passes.
+    pub passes: PassMetrics,
+    /// Ends the controllers.
+    pub stop: CancellationToken,
+}
+
+impl<C: Send + Sync + 'static> Wiring<C> {
+    /// A queue fed by the kind's own changes, and the loop that works it off.
+    pub fn controller<K, E, F, Fut>(
+        &self,
+        name: &'static str,
+        cache: &Arc<Cache<K>>,
+        reconcile: F,
+    ) -> (Queue<K>, Controller)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        E: std::error::Error + Send + 'static,
+        F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
+    {
+        let (queue, receiver) = Queue::new();
+        let own = queue.clone();
+        cache.on_change(move |object| own.push(ObjectRef::from_obj(object)));
+        let (store, context) = (cache.store(), Arc::clone(&self.context));
+        let (passes, stop) = (self.passes.clone(), self.stop.clone());
+        let run = async move {
+            run(name, store, receiver, context, passes, stop, reconcile).await;
+            name
+        };
+        (queue, Box::pin(run))
+    }
 }
 
 #[cfg(test)]

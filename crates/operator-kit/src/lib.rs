@@ -15,6 +15,7 @@ pub mod error_chain;
 pub mod health;
 pub mod lease;
 pub mod metrics;
+pub mod ownership;
 pub mod program;
 pub mod status;
 

@@ -36,6 +36,12 @@ pub fn start_logs(format: LogFormat) {
     }
 }
 
+/// A name that no other replica has: the host's name and this process's id.
+pub fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}
+
 /// A token that is cancelled by SIGTERM or SIGINT.
 ///
 /// # Errors

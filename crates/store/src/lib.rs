@@ -4,14 +4,23 @@
 //! migration. Methods take a connection, so that callers put several into one transaction. No rule beyond the guard
 //! lives here. Migrations only go forward, one statement each, and may run again.
 
+pub mod catalogue;
+pub mod fact;
+pub mod invoice;
+pub mod ledger;
+pub mod line;
 pub mod log;
+pub mod receiver;
+pub mod registry;
 pub mod shard;
 pub mod window;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use std::time::Duration;
 
 pub use sqlx::PgConnection;
+pub use sqlx::postgres::PgPool;
+pub use sqlx::types::{JsonValue, Uuid};
 
 /// Why a statement did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +46,7 @@ impl Error {
 }
 
 /// The most connections of one program.
-const CONNECTIONS_MAX: u32 = 16;
+const CONNECTIONS_MAX: u32 = 32;
 /// How long to wait for a free connection.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
 

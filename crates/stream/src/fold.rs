@@ -1,14 +1,21 @@
 //! Folding one shard of the log, an epoch at a time, exactly once.
+//!
+//! Each epoch commits the position and the state. Windows and lines are absolute values that follow from the state, so
+//! they may be written every few epochs: what has changed since is *dirty*, and after a crash that is found again in the
+//! state's deltas. Freshness is all that this costs.
 
 use crate::log::{Flush, LogError, UsageLog};
-use metering::{Changes, ShardNumber, ShardState, StateDelta, UsageWindow, WindowKey};
+use crate::rows;
+use metering::{Changes, Record, ShardNumber, ShardState, StateDelta, WindowKey};
 use sqlx::postgres::PgPool;
+use std::collections::BTreeSet;
+use store::line::{LineRow, RatedScope, UnpricedRow};
 use store::shard::Claim;
 use store::window::WindowRow;
 
 /// The most entries of the log that are folded in one epoch.
-pub const ENTRIES_MAX: i64 = 1000;
-/// After so many epochs what is kept of the state becomes one row.
+pub const ENTRIES_MAX: i64 = 256;
+/// After so many epochs small rows of the state are joined.
 const COMPACT_EVERY: i64 = 64;
 
 /// Why an epoch was not committed.
@@ -37,12 +44,38 @@ pub enum Progress {
     Folded(usize),
 }
 
+/// Lines that are due: what rating makes of the dirty windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinesDue {
+    /// Lines as they are now.
+    pub lines: Vec<LineRow>,
+    /// What was rated anew; lines within it that are not among `lines` are void.
+    pub scopes: Vec<RatedScope>,
+    /// What no card prices, by the scopes with a meter.
+    pub unpriced: Vec<UnpricedRow>,
+}
+
+/// One epoch, folded and not committed yet.
+pub struct Folded {
+    to: i64,
+    changes: Changes,
+}
+
+impl Folded {
+    /// What was seen, for metrics.
+    pub fn counts(&self) -> &metering::StepCounts {
+        &self.changes.counts
+    }
+}
+
 /// The owner of one shard.
 pub struct Folder {
     pool: PgPool,
     shard: ShardNumber,
     claim: Claim,
     state: ShardState,
+    dirty: BTreeSet<WindowKey>,
+    clean_before: i64,
 }
 
 impl Folder {
@@ -56,11 +89,27 @@ impl Folder {
         // The claim waits for a commit under way and shuts out every later one of the old owner.
         let claim = store::shard::shard_claim(&mut transaction, number).await?;
         let mut state = ShardState::new(shard);
-        for delta in store::shard::state_load(&mut transaction, number).await? {
-            state.apply(postcard::from_bytes::<StateDelta>(&delta)?);
+        let mut dirty = BTreeSet::new();
+        for (epoch, delta) in store::shard::state_load(&mut transaction, number).await? {
+            let delta: StateDelta = postcard::from_bytes(&delta)?;
+            if epoch > claim.lines_epoch {
+                dirty.extend(delta.window_keys().cloned());
+            }
+            state.apply(delta);
         }
         transaction.commit().await.map_err(begin)?;
-        Ok(Self { pool, shard, claim, state })
+        let clean_before = claim.epoch;
+        Ok(Self { pool, shard, claim, state, dirty, clean_before })
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardNumber {
+        self.shard
+    }
+
+    /// The first number of the log that is not folded and committed.
+    pub fn next_seq(&self) -> i64 {
+        self.claim.next_seq
     }
 
     /// What the fold remembers.
@@ -68,22 +117,102 @@ impl Folder {
         &self.state
     }
 
-    /// Folds what the log holds beyond the position, up to [`ENTRIES_MAX`] entries, and commits.
-    ///
-    /// After an error this value must not be used again: its state may be ahead of the database. Claim anew.
+    /// What the fold remembers, to be asked with a memory for answers.
+    pub fn state_mut(&mut self) -> &mut ShardState {
+        &mut self.state
+    }
+
+    /// Windows that are not written, or whose lines are not.
+    pub fn dirty(&self) -> &BTreeSet<WindowKey> {
+        &self.dirty
+    }
+
+    /// How many epochs were committed since windows and lines were written.
+    pub fn epochs_since_lines(&self) -> i64 {
+        self.claim.epoch.saturating_sub(self.clean_before)
+    }
+
+    /// Folds entries that follow the position without a hole. After an error in what comes next this value must not be
+    /// used again: its state may be ahead of the database. Claim anew.
+    pub fn fold<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a (i64, Vec<Record>)>,
+    ) -> Folded {
+        let mut to = self.claim.next_seq;
+        let records = entries.into_iter().flat_map(|(number, records)| {
+            to = number.saturating_add(1);
+            records
+        });
+        let changes = metering::step(&mut self.state, records);
+        self.dirty.extend(changes.windows.keys().cloned());
+        Folded { to, changes }
+    }
+
+    /// Commits a folded epoch: position, state, facts, and windows and lines when `due` says what they are.
     ///
     /// # Errors
     /// See [`FoldError`].
-    pub async fn epoch(&mut self, log: &dyn UsageLog) -> Result<Progress, FoldError> {
-        let entries = log.read(self.shard, self.claim.next_seq, ENTRIES_MAX).await?;
-        let Some((last, _)) = entries.last() else { return Ok(Progress::Idle) };
-        let to = last.saturating_add(1);
-        let records = entries.iter().flat_map(|(_, records)| records);
-        let changes = metering::step(&mut self.state, records);
+    pub async fn commit(
+        &mut self,
+        log: &dyn UsageLog,
+        folded: Folded,
+        due: Option<LinesDue>,
+    ) -> Result<(), FoldError> {
+        let Folded { to, changes } = folded;
         // What belongs to another shard goes there before this position moves on: after a crash it is sent again, and a
         // repeated record changes nothing.
         self.forward(log, &changes).await?;
-        self.commit(to, &changes).await?;
+        let number = i16::from(self.shard.number());
+        let mut transaction = self.pool.begin().await.map_err(begin)?;
+        let next = store::shard::shard_advance(&mut transaction, number, self.claim, to).await?;
+        let next = next.ok_or(FoldError::Stale(self.shard))?;
+        let delta = postcard::to_stdvec(&changes.state)?;
+        store::shard::state_put(&mut transaction, number, next.epoch, &delta).await?;
+        rows::facts_put(&mut transaction, self.shard, &changes).await?;
+        let is_written = due.is_some();
+        if let Some(due) = due {
+            self.write_lines(&mut transaction, next, &due).await?;
+            if next.epoch.div_euclid(COMPACT_EVERY) != self.clean_before.div_euclid(COMPACT_EVERY) {
+                compact(&mut transaction, number, next.epoch).await?;
+            }
+        }
+        transaction.commit().await.map_err(begin)?;
+        self.claim = next;
+        if is_written {
+            self.cleaned();
+        }
+        Ok(())
+    }
+
+    /// Writes windows and lines without a new epoch.
+    ///
+    /// # Errors
+    /// See [`FoldError`].
+    pub async fn flush(&mut self, due: LinesDue) -> Result<(), FoldError> {
+        let mut transaction = self.pool.begin().await.map_err(begin)?;
+        self.write_lines(&mut transaction, self.claim, &due).await?;
+        transaction.commit().await.map_err(begin)?;
+        self.cleaned();
+        Ok(())
+    }
+
+    /// Folds what the log holds beyond the position, up to [`ENTRIES_MAX`] entries, and commits it with the lines that
+    /// `rate` makes of it.
+    ///
+    /// # Errors
+    /// See [`FoldError`].
+    pub async fn epoch(
+        &mut self,
+        log: &dyn UsageLog,
+        rate: impl FnOnce(&mut Self) -> LinesDue,
+    ) -> Result<Progress, FoldError> {
+        let entries = log.read(self.shard, self.claim.next_seq, ENTRIES_MAX).await?;
+        if entries.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let folded = self.fold(&entries);
+        let due = rate(self);
+        self.commit(log, folded, Some(due)).await?;
         Ok(Progress::Folded(entries.len()))
     }
 
@@ -98,63 +227,72 @@ impl Folder {
         Ok(())
     }
 
-    /// Position, state and windows in one transaction.
-    async fn commit(&mut self, to: i64, changes: &Changes) -> Result<(), FoldError> {
+    async fn write_lines(
+        &self,
+        connection: &mut store::PgConnection,
+        claim: Claim,
+        due: &LinesDue,
+    ) -> Result<(), FoldError> {
         let number = i16::from(self.shard.number());
-        let mut transaction = self.pool.begin().await.map_err(begin)?;
-        let next = store::shard::shard_advance(&mut transaction, number, self.claim, to).await?;
-        let next = next.ok_or(FoldError::Stale(self.shard))?;
-        let delta = postcard::to_stdvec(&changes.state)?;
-        store::shard::state_put(&mut transaction, number, next.epoch, &delta).await?;
-        if next.epoch.rem_euclid(COMPACT_EVERY) == 0 {
-            self.compact(&mut transaction, number, next.epoch).await?;
+        if !store::shard::lines_written(connection, number, claim).await? {
+            return Err(FoldError::Stale(self.shard));
         }
-        let rows: Vec<WindowRow> =
-            changes.windows.iter().map(|(key, window)| row(key, window)).collect();
-        store::window::windows_put(&mut transaction, &rows).await?;
-        transaction.commit().await.map_err(begin)?;
-        self.claim = next;
+        let windows: Vec<WindowRow> =
+            self.dirty.iter().map(|key| rows::window(key, self.state.window(key))).collect();
+        store::window::windows_put(connection, &windows).await?;
+        store::line::lines_put(connection, &due.lines).await?;
+        for scope in &due.scopes {
+            store::line::lines_void_others(connection, scope).await?;
+            if let Some(meter) = &scope.meter {
+                let period = scope.period_from_microseconds;
+                let found: Vec<UnpricedRow> = due
+                    .unpriced
+                    .iter()
+                    .filter(|row| {
+                        (row.tenant, row.period_from_microseconds, &row.meter)
+                            == (scope.tenant, period, meter)
+                    })
+                    .cloned()
+                    .collect();
+                store::line::unpriced_replace(connection, scope.tenant, period, meter, &found)
+                    .await?;
+            }
+        }
         Ok(())
     }
 
-    async fn compact(
-        &self,
-        connection: &mut store::PgConnection,
-        number: i16,
-        epoch: i64,
-    ) -> Result<(), FoldError> {
-        let mut whole: Option<StateDelta> = None;
-        for delta in store::shard::state_load(connection, number).await? {
-            let delta: StateDelta = postcard::from_bytes(&delta)?;
-            match &mut whole {
-                Some(whole) => whole.merge(delta),
-                None => whole = Some(delta),
-            }
-        }
-        if let Some(whole) = whole {
-            store::shard::state_compact(connection, number, epoch, &postcard::to_stdvec(&whole)?)
-                .await?;
-        }
-        Ok(())
+    fn cleaned(&mut self) {
+        self.dirty.clear();
+        self.clean_before = self.claim.epoch;
     }
+}
+
+/// Joins the newest rows of the state with those before them that are not much larger: a large row is rewritten only
+/// after about as much has been added to it, so the cost of keeping a state does not grow with its size.
+async fn compact(
+    connection: &mut store::PgConnection,
+    number: i16,
+    epoch: i64,
+) -> Result<(), FoldError> {
+    let mut from = epoch;
+    let mut total: i64 = 0;
+    for (row, bytes) in store::shard::state_sizes(connection, number).await? {
+        let bytes = i64::from(bytes);
+        if row != epoch && bytes > total.saturating_mul(2) {
+            break;
+        }
+        from = row;
+        total = total.saturating_add(bytes);
+    }
+    let mut whole = StateDelta::default();
+    for delta in store::shard::state_since(connection, number, from).await? {
+        whole.merge(postcard::from_bytes(&delta)?);
+    }
+    let whole = postcard::to_stdvec(&whole)?;
+    store::shard::state_compact(connection, number, (from, epoch), &whole).await?;
+    Ok(())
 }
 
 fn begin(source: sqlx::Error) -> store::Error {
     store::Error::Database { act: "commit an epoch", source }
-}
-
-fn row(key: &WindowKey, window: &UsageWindow) -> WindowRow {
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    WindowRow {
-        tenant: key.tenant.0,
-        resource_uid: key.resource.0,
-        meter: key.meter.as_str().to_owned(),
-        part: key.part.as_str().to_owned(),
-        window_start_microseconds: key.start.microseconds(),
-        plan_uid: key.version.map(|version| version.plan.0),
-        plan_generation: key.version.map(|version| version.generation),
-        quantity: window.quantity.to_string(),
-        facts: count(window.facts),
-        estimated_facts: count(window.estimated_facts),
-    }
 }

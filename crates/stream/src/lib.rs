@@ -8,7 +8,8 @@
 mod fold;
 mod log;
 mod postgres;
+mod rows;
 
-pub use fold::{FoldError, Folder, Progress};
+pub use fold::{ENTRIES_MAX, FoldError, Folded, Folder, LinesDue, Progress};
 pub use log::{Flush, LogError, UsageLog};
 pub use postgres::PostgresLog;

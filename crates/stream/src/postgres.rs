@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metering::{Record, ShardNumber};
 use sqlx::postgres::PgPool;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most appends that become one transaction.
 const JOINED_MAX: usize = 256;
@@ -22,6 +22,7 @@ type Waiting = (Flush, oneshot::Sender<Result<(), Arc<LogError>>>);
 pub struct PostgresLog {
     pool: PgPool,
     writer: mpsc::Sender<Waiting>,
+    news: watch::Receiver<u64>,
 }
 
 impl PostgresLog {
@@ -29,18 +30,25 @@ impl PostgresLog {
     pub fn new(pool: PgPool) -> Self {
         let (writer, mut waiting) = mpsc::channel::<Waiting>(WAITING_MAX);
         let own = pool.clone();
+        let (announce, news) = watch::channel(0_u64);
         tokio::spawn(async move {
             let mut joined = Vec::with_capacity(JOINED_MAX);
             while waiting.recv_many(&mut joined, JOINED_MAX).await > 0 {
                 let (flushes, senders): (Vec<Flush>, Vec<_>) = joined.drain(..).unzip();
                 let result = write(&own, flushes).await.map_err(Arc::new);
+                announce.send_modify(|count| *count = count.wrapping_add(1));
                 for sender in senders {
                     // A sender that has gone away needs no answer.
                     sender.send(result.clone()).ok();
                 }
             }
         });
-        Self { pool, writer }
+        Self { pool, writer, news }
+    }
+
+    /// Changes with every append of this process; others' appends are found by looking.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.clone()
     }
 }
 

@@ -11,8 +11,8 @@ use metering::{
 };
 use money::Quantity;
 use std::collections::BTreeSet;
-use store::window::WindowRow;
-use stream::{Flush, FoldError, Folder, LogError, PostgresLog, Progress, UsageLog};
+use store::window::{WindowFilter, WindowRow};
+use stream::{Flush, FoldError, Folder, LinesDue, LogError, PostgresLog, Progress, UsageLog};
 use testkit::database::{self, Database};
 use uuid::Uuid;
 
@@ -92,13 +92,13 @@ fn flush(records: Vec<Record>) -> Flush {
 }
 
 async fn fold_all(folder: &mut Folder, log: &PostgresLog) -> Result<()> {
-    while folder.epoch(log).await? != Progress::Idle {}
+    while folder.epoch(log, |_| LinesDue::default()).await? != Progress::Idle {}
     Ok(())
 }
 
 async fn windows(database: &Database) -> Result<Vec<WindowRow>> {
     let mut connection = database.pool.acquire().await?;
-    Ok(store::window::windows_of(&mut connection, TENANT.0).await?)
+    Ok(store::window::windows_of(&mut connection, TENANT.0, &WindowFilter::default()).await?)
 }
 
 fn total(rows: &[WindowRow]) -> Result<i128> {
@@ -163,7 +163,7 @@ async fn an_owner_that_was_replaced_commits_nothing() -> Result<()> {
     log.append(flush(samples())).await?;
     let mut old = Folder::claim(database.pool.clone(), shard()).await?;
     let mut new = Folder::claim(database.pool.clone(), shard()).await?;
-    let refused = old.epoch(&log).await;
+    let refused = old.epoch(&log, |_| LinesDue::default()).await;
     assert!(matches!(refused, Err(FoldError::Stale(_))), "{refused:?}");
     assert_eq!(windows(&database).await?, [], "the stale owner wrote");
     fold_all(&mut new, &log).await?;
@@ -183,11 +183,15 @@ async fn crashes_repeats_and_cuts_leave_the_same_bytes() -> Result<()> {
         let mut folder = Folder::claim(database.pool.clone(), shard()).await?;
         if index % 3 == 0 {
             // This one dies within its epoch: the future is dropped at its first wait, before any commit.
-            let cut = tokio::time::timeout(std::time::Duration::ZERO, folder.epoch(&log)).await;
+            let cut = tokio::time::timeout(
+                std::time::Duration::ZERO,
+                folder.epoch(&log, |_| LinesDue::default()),
+            )
+            .await;
             assert!(cut.is_err() || matches!(cut, Ok(Ok(_))), "{cut:?}");
             continue;
         }
-        folder.epoch(&log).await?;
+        folder.epoch(&log, |_| LinesDue::default()).await?;
     }
     let mut last = Folder::claim(database.pool.clone(), shard()).await?;
     fold_all(&mut last, &log).await?;

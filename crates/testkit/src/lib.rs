@@ -28,6 +28,10 @@ pub const LIBVIRT_SOCKET: &str = "FREEHOLD_TEST_LIBVIRT_SOCKET";
 pub const GUEST_KERNEL: &str = "FREEHOLD_TEST_GUEST_KERNEL";
 /// The initial RAM disk that goes with it.
 pub const GUEST_INITRD: &str = "FREEHOLD_TEST_GUEST_INITRD";
+/// The program of a real Prometheus; a test starts its own, which writes to whom it tests.
+pub const PROMETHEUS: &str = "FREEHOLD_TEST_PROMETHEUS";
+/// The program that tells Prometheus what libvirt's guests use.
+pub const LIBVIRT_EXPORTER: &str = "FREEHOLD_TEST_LIBVIRT_EXPORTER";
 
 /// Asks `probe` again and again until it has an answer.
 ///

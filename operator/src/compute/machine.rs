@@ -92,6 +92,12 @@ pub async fn reconcile(machine: Arc<VirtualMachine>, world: Arc<World>) -> Resul
         // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);
     }
+    // Before anything is held: billing may be down when the machine goes.
+    if world.is_metered
+        && world.applier.add_finalizer(machine.as_ref(), well_known::METERING_FINALIZER).await?
+    {
+        return Ok(Outcome::Converged);
+    }
     let mut status = machine.status.clone().unwrap_or_default();
     record::trim(&mut status);
     let conclusion = match check(&machine, &world, uid) {

@@ -1,0 +1,108 @@
+//! Tenant → an account of the books, and which plan it is on from when.
+//!
+//! A subscription is written down when it begins. Another plan, zone or anchor day is another subscription, from the
+//! moment it is noticed: the past stays as it was billed.
+
+use super::World;
+use super::announce::{AnnounceError, Audience};
+use calendar::{Instant, Periods};
+use crds::Tenant;
+use ids::AccountId;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use metering::{PlanUid, Record, Subscription};
+use operator_kit::controller::Outcome;
+use std::sync::Arc;
+use std::time::Duration;
+use store::registry::{AccountRow, SubscriptionRow};
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The account's id cannot be read.
+    #[error("account of Tenant")]
+    Account(#[from] ids::InvalidUuid),
+    /// The object has no UID; the API server gives every object one.
+    #[error("Tenant has no UID")]
+    NoUid,
+    /// The periods cannot be laid out.
+    #[error("billing periods of Tenant: correct spec.timeZone or the plan's spec.anchorDay")]
+    Periods(#[from] calendar::AnchorRefused),
+    /// Rows could not be read or written.
+    #[error("register Tenant")]
+    Store(#[from] store::Error),
+    /// The subscription is not in the usage log.
+    #[error("register Tenant")]
+    Announce(#[from] AnnounceError),
+}
+
+/// How long to wait for the plan, which also announces itself by an event.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// One pass.
+pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome, Error> {
+    let account: AccountId = tenant.account_id().ok_or(Error::NoUid)?.parse()?;
+    let now = world.clock.now();
+    let acquire = |source| store::Error::Database { act: "register a tenant", source };
+    let mut connection = world.pool.acquire().await.map_err(acquire)?;
+    let row = AccountRow {
+        tenant: account.0,
+        name: tenant.name_any(),
+        display_name: tenant.spec.display_name.clone(),
+        currency: tenant.spec.currency.clone(),
+        seen_at_microseconds: now.as_microsecond(),
+    };
+    store::registry::account_put(&mut connection, &row).await?;
+    let mut subscriptions = store::registry::subscriptions_of(&mut connection, account.0).await?;
+    let plan = world.plans.get(&tenant.spec.plan_ref.name, None);
+    let wanted = plan.as_ref().and_then(|plan| {
+        let plan_uid = plan.uid()?.parse().ok()?;
+        let anchor_day = plan.spec.anchor_day.unwrap_or(1);
+        Some((plan_uid, plan.name_any(), i16::try_from(anchor_day).ok()?))
+    });
+    if let Some((plan_uid, plan_name, anchor_day)) = wanted {
+        let time_zone = tenant.spec.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
+        Periods::monthly(&time_zone, i64::from(anchor_day))?;
+        let last = subscriptions.last();
+        let is_same = last.is_some_and(|last| {
+            (last.plan_uid, &last.time_zone, last.anchor_day) == (plan_uid, &time_zone, anchor_day)
+        });
+        if !is_same {
+            let from_microseconds = begins(&tenant, last, now).as_microsecond();
+            let id = store::Uuid::new_v5(
+                &account.0,
+                format!("{plan_uid}/{from_microseconds}").as_bytes(),
+            );
+            let row = SubscriptionRow {
+                tenant: account.0,
+                id,
+                plan_uid,
+                plan_name,
+                from_microseconds,
+                time_zone,
+                anchor_day,
+            };
+            store::registry::subscription_add(&mut connection, &row).await?;
+            subscriptions = store::registry::subscriptions_of(&mut connection, account.0).await?;
+        }
+    }
+    drop(connection);
+    for row in &subscriptions {
+        let record = Record::Subscription(Subscription {
+            tenant: account,
+            id: row.id,
+            plan: PlanUid(row.plan_uid),
+            from: Instant::from_microseconds(row.from_microseconds).unwrap_or(Instant::EPOCH),
+            periods: Periods::monthly(&row.time_zone, i64::from(row.anchor_day))?,
+        });
+        let key = format!("subscription/{}", row.id);
+        world.announcer.announce(key, Audience::Account(account), record).await?;
+    }
+    Ok(if plan.is_some() { Outcome::Converged } else { Outcome::Waiting(WAIT) })
+}
+
+/// The first subscription begins with the tenant, a later one now.
+fn begins(tenant: &Tenant, last: Option<&SubscriptionRow>, now: Timestamp) -> Timestamp {
+    let created = tenant.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    if last.is_none() { created.unwrap_or(now) } else { now }
+}

@@ -1,0 +1,175 @@
+//! The shards of one worker, and what is under way for each.
+
+use super::{Stream, StreamError, StreamMetrics};
+use crate::rating::{self, Catalogue, CatalogueError};
+use calendar::Instant;
+use futures::StreamExt;
+use ids::AccountId;
+use metering::{Record, ShardNumber};
+use std::collections::{BTreeMap, BTreeSet};
+use stream::{FoldError, Folded, Folder, LinesDue, PostgresLog};
+
+/// With no more dirty windows than these, lines are written with every epoch.
+const DIRTY_NOW_MAX: usize = 2_000;
+/// With more, after so many epochs.
+const EPOCHS_MAX: i64 = 8;
+/// Commits under way at once per worker; each takes a connection.
+const COMMITS_MAX: usize = 6;
+/// Shards claimed at once per worker.
+const CLAIMS_MAX: usize = 4;
+
+/// One shard and what is under way for it.
+pub(super) struct Work {
+    folder: Folder,
+    folded: Option<Folded>,
+    due: Option<LinesDue>,
+    /// Until when each account's fees have been rated.
+    fees_until: BTreeMap<AccountId, Instant>,
+}
+
+/// A worker's shards.
+pub(super) struct Owned {
+    works: BTreeMap<ShardNumber, Work>,
+    waiting: BTreeSet<ShardNumber>,
+}
+
+impl Owned {
+    /// Claims `shards`.
+    pub(super) async fn claim(
+        stream: &Stream,
+        shards: &[ShardNumber],
+    ) -> Result<Self, StreamError> {
+        let claims = shards.iter().map(|shard| Folder::claim(stream.pool.clone(), *shard));
+        let mut claims = futures::stream::iter(claims).buffer_unordered(CLAIMS_MAX);
+        let mut works = BTreeMap::new();
+        while let Some(folder) = claims.next().await {
+            let folder = folder?;
+            let work = Work { folded: None, due: None, fees_until: BTreeMap::new(), folder };
+            works.insert(work.folder.shard(), work);
+        }
+        Ok(Self { works, waiting: BTreeSet::new() })
+    }
+
+    /// Each shard, the next number of the log that it wants, and whether it has lines to be written.
+    pub(super) fn positions(&self) -> Vec<(ShardNumber, i64, bool)> {
+        let position = |(shard, work): (&ShardNumber, &Work)| {
+            (*shard, work.folder.next_seq(), !work.folder.dirty().is_empty())
+        };
+        self.works.iter().map(position).collect()
+    }
+
+    /// Notes that batches of these shards are on their way.
+    pub(super) fn expect(&mut self, shards: impl Iterator<Item = ShardNumber>) {
+        self.waiting.extend(shards);
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Folds a batch into its shard's state.
+    pub(super) fn fold(&mut self, shard: ShardNumber, entries: &[(i64, Vec<Record>)]) {
+        let Some(work) = self.works.get_mut(&shard) else { return };
+        if entries.is_empty() {
+            return;
+        }
+        for record in entries.iter().flat_map(|(_, records)| records) {
+            match record {
+                Record::Subscription(subscription) => {
+                    work.fees_until.remove(&subscription.tenant);
+                }
+                Record::PlanVersion(_) => work.fees_until.clear(),
+                Record::Sample(_)
+                | Record::Transition(_)
+                | Record::Registry(_)
+                | Record::Meter(_)
+                | Record::Tick { .. }
+                | Record::PeriodClose { .. }
+                | Record::ReceiverGap { .. } => {}
+            }
+        }
+        work.folded = Some(work.folder.fold(entries));
+    }
+
+    /// Rates what a shard has changed, unless so much has that it waits for a later epoch.
+    pub(super) async fn rate(
+        &mut self,
+        shard: ShardNumber,
+        stream: &Stream,
+        catalogue: &mut Catalogue,
+    ) -> Result<(), CatalogueError> {
+        let Some(work) = self.works.get_mut(&shard) else { return Ok(()) };
+        let fees = work.take_fees_due();
+        let is_due = work.folded.is_none()
+            || !fees.is_empty()
+            || work.folder.dirty().len() <= DIRTY_NOW_MAX
+            || work.folder.epochs_since_lines() >= EPOCHS_MAX;
+        if !is_due {
+            return Ok(());
+        }
+        let versions: Vec<_> = work.folder.state().versions().collect();
+        for version in versions {
+            catalogue.ensure(&stream.pool, version.plan, version.generation).await?;
+        }
+        let dirty = work.folder.dirty().clone();
+        let due = rating::lines_due(work.folder.state_mut(), &dirty, &fees, catalogue);
+        stream.metrics.rated(due.lines.len());
+        work.due = Some(due);
+        Ok(())
+    }
+
+    /// Commits what has been folded and rated for `shards`, several at a time.
+    pub(super) async fn commit(
+        &mut self,
+        shards: &[ShardNumber],
+        stream: &Stream,
+    ) -> Result<(), FoldError> {
+        let mut works = Vec::new();
+        for shard in shards {
+            works.extend(self.works.remove(shard));
+        }
+        let commits = works.into_iter().map(|work| commit(work, &stream.log, &stream.metrics));
+        let mut commits = futures::stream::iter(commits).buffer_unordered(COMMITS_MAX);
+        while let Some(work) = commits.next().await {
+            let work = work?;
+            let shard = work.folder.shard();
+            self.waiting.remove(&shard);
+            self.works.insert(shard, work);
+        }
+        Ok(())
+    }
+}
+
+async fn commit(
+    mut work: Work,
+    log: &PostgresLog,
+    metrics: &StreamMetrics,
+) -> Result<Work, FoldError> {
+    match (work.folded.take(), work.due.take()) {
+        (Some(folded), due) => {
+            let counts = folded.counts().clone();
+            work.folder.commit(log, folded, due).await?;
+            metrics.committed(&counts);
+        }
+        (None, Some(due)) => work.folder.flush(due).await?,
+        (None, None) => {}
+    }
+    Ok(work)
+}
+
+impl Work {
+    /// The accounts whose fees have to be rated: those never rated, of a changed plan, or in a new period.
+    fn take_fees_due(&mut self) -> BTreeSet<AccountId> {
+        let state = self.folder.state();
+        let Some(clock) = state.clock() else { return BTreeSet::new() };
+        let is_due =
+            |tenant: &AccountId| self.fees_until.get(tenant).is_none_or(|until| *until <= clock);
+        let due: BTreeSet<AccountId> = state.tenants().filter(is_due).collect();
+        for tenant in &due {
+            let until = state.period_of(*tenant, clock).map_or(Instant::MAX, |one| one.during.to);
+            self.fees_until.insert(*tenant, until);
+        }
+        due
+    }
+}

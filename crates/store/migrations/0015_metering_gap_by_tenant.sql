@@ -1,0 +1,1 @@
+CREATE INDEX IF NOT EXISTS gap_by_tenant ON metering.gap (tenant, from_microseconds);

@@ -1,0 +1,1 @@
+CREATE INDEX IF NOT EXISTS account_by_name ON registry.account (name, seen_at_microseconds);

@@ -1,0 +1,2 @@
+CREATE OR REPLACE TRIGGER txn_kept BEFORE UPDATE OR DELETE ON ledger.txn
+    FOR EACH ROW EXECUTE FUNCTION catalogue.refuse_change();

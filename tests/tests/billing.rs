@@ -1,0 +1,308 @@
+//! From a machine on the cluster to an invoice in the books, by the real programs, a real API server and a real PostgreSQL.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use anyhow::{Context, Result};
+use crds::compute::MachinePhase;
+use crds::{ComputeCluster, InstanceType, Meter, PricePlan, Tenant, VirtualMachine};
+use http::{Method, StatusCode};
+use ids::well_known::METERING_FINALIZER;
+use kube::api::{Api, DeleteParams};
+use kube::{Client, ResourceExt};
+use pricing::report::{
+    BillReport, DoctorReport, ExplainReport, InvoiceList, InvoiceReport, LineReport, UsageReport,
+};
+use serde_json::{Value, json};
+use system_tests::billing::{Billing, Settings};
+use system_tests::samples::{Sample, packed, series};
+use system_tests::{Home, Operator, SOON, apply, client, is_ready, unique, until, until_gone};
+use testkit::eventually;
+
+const METRIC: &str = "test_cpu_seconds_total";
+
+/// A simulated cluster, a size, meters and a plan of their own, and a tenant on it.
+struct Ground {
+    cluster: String,
+    size: String,
+    meters: [String; 3],
+    plan: String,
+}
+
+async fn ground(client: &Client) -> Result<Ground> {
+    let ground = Ground {
+        cluster: unique("c"),
+        size: unique("s"),
+        meters: [unique("vcpu"), unique("memory"), unique("cpu")],
+        plan: unique("p"),
+    };
+    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
+    apply(
+        &Api::<ComputeCluster>::all(client.clone()),
+        json!({"metadata": {"name": ground.cluster}, "spec": {"provider": {"kind": "Simulator", "simulator": simulator}}}),
+    )
+    .await?;
+    apply(
+        &Api::<InstanceType>::all(client.clone()),
+        json!({"metadata": {"name": ground.size}, "spec": {"vcpus": 2, "memory": "512Mi"}}),
+    )
+    .await?;
+    let meters: Api<Meter> = Api::all(client.clone());
+    let [vcpu, memory, cpu] = &ground.meters;
+    let held = |resource: &str| json!({"lifecycle": {"resource": resource}});
+    let sampled = json!({"prometheus": {"metric": METRIC, "resourceLabel": "uuid"}});
+    for (name, kind, unit, units, source) in [
+        (vcpu, "Allocation", "vCPU-hour", 3600, held("compute/vcpu")),
+        (memory, "Allocation", "GiB-hour", 3_686_400, held("compute/memory-mib")),
+        (cpu, "Counter", "CPU-second", 1, sampled),
+    ] {
+        let spec = json!({
+            "kind": kind, "unit": "unit-second", "baseUnitsPerUnit": 1_000_000,
+            "displayUnit": {"name": unit, "units": units}, "source": source,
+        });
+        apply(&meters, json!({"metadata": {"name": name}, "spec": spec})).await?;
+    }
+    let card = |id: &str, meter: &str, price: Value| json!({"id": id, "meterRef": {"name": meter}, "price": price});
+    let tiers = json!({"graduated": {"tiers": [{"from": "0", "rate": "0.05"}, {"from": "60", "rate": "0.02"}]}});
+    let spec = json!({
+        "currency": "EUR", "effectiveFrom": "2026-01-01T00:00:00Z",
+        "phases": [{"name": "evergreen", "rateCards": [
+            card("vcpu", vcpu, json!({"perUnit": {"rate": "1250"}})),
+            card("memory", memory, json!({"perUnit": {"rate": "800"}})),
+            card("cpu", cpu, tiers),
+            {"id": "base", "price": {"flat": {"amount": "9.90"}}},
+        ]}],
+    });
+    let plans: Api<PricePlan> = Api::all(client.clone());
+    apply(&plans, json!({"metadata": {"name": ground.plan}, "spec": spec})).await?;
+    until(&plans, &ground.plan, "is published", is_ready).await?;
+    Ok(ground)
+}
+
+/// A tenant whose usage is rated by the ground's plan.
+async fn home(client: &Client, ground: &Ground) -> Result<Home> {
+    let home = Home::open(client).await?;
+    let tenants: Api<Tenant> = Api::all(client.clone());
+    let mut declaration = system_tests::tenant_declaration(&home.tenant);
+    declaration["spec"]["planRef"]["name"] = json!(ground.plan);
+    apply(&tenants, declaration).await?;
+    Ok(home)
+}
+
+async fn machine(
+    client: &Client,
+    home: &Home,
+    ground: &Ground,
+    running: bool,
+) -> Result<VirtualMachine> {
+    let machines: Api<VirtualMachine> = Api::namespaced(client.clone(), &home.project);
+    let spec = json!({
+        "instanceTypeRef": {"name": ground.size}, "image": "tiny", "running": running,
+        "placement": {"clusterRef": {"name": ground.cluster}},
+    });
+    apply(&machines, json!({"metadata": {"name": "web"}, "spec": spec})).await?;
+    let wanted = if running { MachinePhase::Running } else { MachinePhase::Stopped };
+    until(&machines, "web", "is as asked", |machine| {
+        machine.status.as_ref().and_then(|status| status.phase) == Some(wanted)
+    })
+    .await
+}
+
+async fn bill(billing: &Billing, home: &Home) -> Result<BillReport> {
+    billing.get(&format!("/api/v1/bill?tenant={}", home.tenant)).await
+}
+
+fn line<'a>(bill: &'a BillReport, card: &str) -> Option<&'a LineReport> {
+    bill.lines.iter().find(|line| line.key.split('/').nth(2) == Some(card))
+}
+
+fn minor(amount: &str) -> i64 {
+    amount.replace('.', "").parse().unwrap()
+}
+
+/// Microseconds that the machine held something, by its own record.
+fn held_microseconds(machine: &VirtualMachine) -> i64 {
+    let transitions = machine.status.clone().unwrap_or_default().transitions;
+    transitions
+        .windows(2)
+        .filter(|pair| !pair[0].holds.is_empty())
+        .map(|pair| pair[1].at.0.as_microsecond() - pair[0].at.0.as_microsecond())
+        .sum()
+}
+
+#[tokio::test]
+async fn a_machine_is_billed_to_the_microsecond_and_invoiced_to_the_cent() -> Result<()> {
+    let client = client().await?;
+    let operator = Operator::start_with(true).await?;
+    let mut billing = Billing::start(Settings::default()).await?;
+    let ground = ground(&client).await?;
+    let home = home(&client, &ground).await?;
+    let started = machine(&client, &home, &ground, true).await?;
+    let uid = started.uid().context("no UID")?;
+    assert!(started.finalizers().contains(&METERING_FINALIZER.to_owned()), "held for billing");
+
+    // Samples: a counter that grows by 70.5 seconds in all, in three requests, the last one sent twice.
+    let created = started.metadata.creation_timestamp.clone().context("no creation")?.0;
+    let at = |seconds: i64| created.as_millisecond() + seconds * 1000;
+    for (values, times) in [
+        (vec![0.25, 10.0], vec![0, 1]),
+        (vec![40.0], vec![2]),
+        (vec![70.5], vec![3]),
+        (vec![70.5], vec![3]),
+    ] {
+        let samples = values
+            .iter()
+            .zip(&times)
+            .map(|(value, time)| Sample { value: *value, timestamp: at(*time) });
+        let status = billing.write(packed(vec![series(METRIC, &uid, samples.collect())])?).await?;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+    }
+    let counted = eventually("the samples are billed", SOON, async || {
+        let bill = bill(&billing, &home).await?;
+        Ok(line(&bill, "cpu").filter(|line| line.quantity == "70.5").cloned())
+    })
+    .await?;
+    // 60 at 0.05 and 10.5 at 0.02.
+    assert_eq!(counted.amount, "3.21");
+    assert_eq!(counted.object, "VirtualMachine/web");
+
+    // A crash in between changes nothing.
+    billing.crash().await?;
+    machine(&client, &home, &ground, false).await?;
+    let machines: Api<VirtualMachine> = Api::namespaced(client.clone(), &home.project);
+    let stopped = until(&machines, "web", "its stop is acknowledged", |machine| {
+        let status = machine.status.clone().unwrap_or_default();
+        let acknowledged = status.metering.and_then(|metering| metering.acknowledged_number);
+        acknowledged.is_some() && acknowledged == status.last_transition_number
+    })
+    .await?;
+    // The transitions that are acknowledged may be gone from the object; the spans have them.
+    let spans = spans(&billing, &uid).await?;
+    let microseconds: i64 = spans.iter().map(|(from, to)| to.unwrap_or(*from) - from).sum();
+    if stopped.status.as_ref().is_some_and(|status| status.transitions.len() == 2) {
+        assert_eq!(microseconds, held_microseconds(&stopped), "spans follow the record");
+    }
+    let quantity = eventually("what was held is billed", SOON, async || {
+        let bill = bill(&billing, &home).await?;
+        let usage: UsageReport = billing
+            .get(&format!("/api/v1/usage?tenant={}&meter={}", home.tenant, ground.meters[0]))
+            .await?;
+        let total: i128 = usage.windows.iter().map(|window| window.base_units.0).sum();
+        let expected = i128::from(microseconds) * 2;
+        Ok((total == expected && line(&bill, "vcpu").is_some()).then_some(total))
+    })
+    .await?;
+    assert_eq!(quantity, i128::from(microseconds) * 2, "two processors, to the microsecond");
+
+    invoice(&billing, &home).await?;
+    explain(&billing, &home, &uid).await?;
+
+    machines.delete("web", &DeleteParams::default()).await?;
+    until_gone(&machines, "web").await?;
+    home.close().await?;
+    operator.stop().await?;
+    billing.close().await
+}
+
+async fn spans(billing: &Billing, uid: &str) -> Result<Vec<(i64, Option<i64>)>> {
+    eventually("the span is closed", SOON, async || {
+        let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(
+            "SELECT from_microseconds, to_microseconds FROM metering.span
+             WHERE resource_uid = $1::uuid AND sku = 'compute/vcpu' ORDER BY number",
+        )
+        .bind(uid)
+        .fetch_all(&billing.database.pool)
+        .await?;
+        Ok((!rows.is_empty() && rows.iter().all(|(_, to)| to.is_some())).then_some(rows))
+    })
+    .await
+}
+
+async fn invoice(billing: &Billing, home: &Home) -> Result<()> {
+    let order = json!({"tenant": home.tenant, "through": "now"}).to_string();
+    let (status, body) =
+        billing.ask(Method::POST, "/api/v1/invoices", order.clone().into()).await?;
+    assert_eq!(status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&body));
+    let issued: InvoiceReport = serde_json::from_slice(&body)?;
+    assert_eq!(issued.summary.number, "FH-000001");
+    let lines: i64 = issued.lines.iter().map(|line| minor(&line.amount)).sum();
+    assert_eq!(lines, minor(&issued.summary.total), "lines sum to the total");
+    assert_eq!(bill(billing, home).await?.total, issued.summary.total, "all of the bill is in it");
+
+    let (status, body) = billing.ask(Method::POST, "/api/v1/invoices", order.into()).await?;
+    assert_eq!(status, StatusCode::CONFLICT, "{}", String::from_utf8_lossy(&body));
+    let list: InvoiceList =
+        billing.get(&format!("/api/v1/invoices?tenant={}", home.tenant)).await?;
+    assert_eq!(list.invoices, std::slice::from_ref(&issued.summary));
+    let shown: InvoiceReport = billing.get("/api/v1/invoices/FH-000001").await?;
+    assert_eq!(shown, issued);
+
+    let balances: Vec<(String, i64)> =
+        sqlx::query_as("SELECT name, posted_minor FROM ledger.account ORDER BY name")
+            .fetch_all(&billing.database.pool)
+            .await?;
+    let total = minor(&issued.summary.total);
+    let of = |what: &str| {
+        balances.iter().find(|(name, _)| name.ends_with(what)).map(|(_, minor)| *minor)
+    };
+    assert_eq!(
+        (of("/receivable"), of("/revenue"), of("/accrued")),
+        (Some(total), Some(-total), Some(0))
+    );
+    let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
+    let books = doctor.checks.iter().find(|check| check.name == "books").context("no check")?;
+    assert!(books.ok, "{}", books.message);
+    Ok(())
+}
+
+async fn explain(billing: &Billing, home: &Home, uid: &str) -> Result<()> {
+    let bill = bill(billing, home).await?;
+    let key = &line(&bill, "cpu").context("no line")?.key;
+    let explained: ExplainReport = billing.get(&format!("/api/v1/lines/explain?key={key}")).await?;
+    assert_eq!(explained.resource.map(|uid| uid.to_string()).as_deref(), Some(uid));
+    assert_eq!(explained.generation, 1);
+    let values: Vec<i128> = explained.samples.iter().map(|sample| sample.base_units.0).collect();
+    assert_eq!(values, [250_000, 10_000_000, 40_000_000, 70_500_000], "samples, each once");
+    let key = &line(&bill, "vcpu").context("no line")?.key;
+    let explained: ExplainReport = billing.get(&format!("/api/v1/lines/explain?key={key}")).await?;
+    assert_eq!(explained.spans.len(), 1);
+    assert_eq!(explained.spans[0].quantity, "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn questions_are_refused_with_a_reason() -> Result<()> {
+    let billing = Billing::start(Settings::default()).await?;
+    for (method, path, body, status, words) in [
+        (Method::GET, "/api/v1/bill", "", StatusCode::BAD_REQUEST, "tenant"),
+        (Method::GET, "/api/v1/bill?tenant=nobody", "", StatusCode::NOT_FOUND, "nobody"),
+        (Method::GET, "/api/v1/bill?tenant=a&colour=red", "", StatusCode::BAD_REQUEST, "colour"),
+        (Method::GET, "/api/v1/usage?tenant=a&from=yesterday", "", StatusCode::BAD_REQUEST, "from"),
+        (Method::GET, "/api/v1/invoices/7", "", StatusCode::BAD_REQUEST, "FH-000001"),
+        (Method::GET, "/api/v1/invoices/FH-000007", "", StatusCode::NOT_FOUND, "FH-000007"),
+        (Method::GET, "/api/v1/lines/explain?key=x", "", StatusCode::NOT_FOUND, "bill line"),
+        (Method::GET, "/api/v1/nothing", "", StatusCode::NOT_FOUND, "/api/v1/nothing"),
+        (Method::POST, "/api/v1/invoices", "{", StatusCode::BAD_REQUEST, "JSON"),
+        (
+            Method::POST,
+            "/api/v1/invoices",
+            r#"{"tenant":"a","through":"2026-01-01T00:00:00Z"}"#,
+            StatusCode::BAD_REQUEST,
+            "now",
+        ),
+        (
+            Method::POST,
+            "/api/v1/invoices",
+            r#"{"tenant":"nobody","through":"now"}"#,
+            StatusCode::NOT_FOUND,
+            "nobody",
+        ),
+    ] {
+        let (found, answer) = billing.ask(method.clone(), path, body.into()).await?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(found, status, "{method} {path}: {answer}");
+        assert!(answer.contains(words), "{method} {path}: {answer}");
+        let report: pricing::report::ErrorReport = serde_json::from_str(&answer)?;
+        assert!(!report.error.contains('\n'), "{answer}");
+    }
+    billing.close().await
+}

@@ -1,0 +1,259 @@
+//! What came out: waiting until every machine's usage is on its tenant's bill, showing it, writing down the facts.
+
+use super::{Demo, Hypervisor};
+use crate::parts::programs_folder;
+use crate::paths;
+use crate::run::{self, Run};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Two scrapes and a tick take ten seconds; an allocation has to be held a while before it is worth a cent.
+const USAGE_LIMIT: Duration = Duration::from_mins(3);
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// What Prometheus reads of a guest; examples/quickstart/1-catalogue.yaml meters it.
+const METRIC: &str = "libvirt_domain_info_cpu_time_seconds_total";
+
+/// A machine of the quickstart.
+struct Machine {
+    uid: String,
+    name: String,
+}
+
+/// What was shown, and what it rests on.
+pub struct Facts {
+    machines: Value,
+    tenants: Vec<Account>,
+}
+
+struct Account {
+    name: String,
+    shown: String,
+    bill: Value,
+    usage: Value,
+}
+
+/// Waits until every machine has usage of every meter, and a line for it.
+pub fn wait(demo: &Demo, run: &Run) -> Result<Facts> {
+    run::progress("waiting until the usage of every machine is on its tenant's bill");
+    let (document, machines) = machines(demo)?;
+    let tenants = names(&objects(demo, "2-tenants.yaml")?);
+    let deadline = Instant::now() + USAGE_LIMIT;
+    loop {
+        run.check_interrupted()?;
+        let dead = run.dead();
+        if !dead.is_empty() {
+            bail!(
+                "ended by itself: {}; its log: {}",
+                dead.join(", "),
+                run.log(&dead.concat()).display()
+            );
+        }
+        let missing = match ask(demo, &tenants) {
+            Ok(accounts) => {
+                let missing = missing(demo, &machines, &accounts);
+                if missing.is_empty() {
+                    return Ok(Facts { machines: document, tenants: accounts });
+                }
+                missing.join("; ")
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if Instant::now() >= deadline {
+            bail!(
+                "not within {USAGE_LIMIT:?}: {missing}; `kubectl freehold doctor --server {}` looks for the cause",
+                demo.addresses.server()
+            );
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+fn objects(demo: &Demo, file: &str) -> Result<Value> {
+    let path = paths::repository()?.join("examples/quickstart").join(file).display().to_string();
+    let text = demo.cluster.output(&["get", "--filename", &path, "-o", "json"])?;
+    serde_json::from_str(&text).with_context(|| format!("read the objects of {file}"))
+}
+
+fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn names(document: &Value) -> Vec<String> {
+    list(document, "/items").map(|item| text(item, "/metadata/name")).collect()
+}
+
+fn machines(demo: &Demo) -> Result<(Value, Vec<Machine>)> {
+    let document = objects(demo, "4-machines.yaml")?;
+    let machines = list(&document, "/items").map(|item| Machine {
+        uid: text(item, "/metadata/uid"),
+        name: format!("{}/{}", text(item, "/metadata/namespace"), text(item, "/metadata/name")),
+    });
+    let machines: Vec<Machine> = machines.collect();
+    let summary: Vec<Value> =
+        machines.iter().map(|machine| json!({"uid": machine.uid, "name": machine.name})).collect();
+    Ok((Value::Array(summary), machines))
+}
+
+fn ask(demo: &Demo, tenants: &[String]) -> Result<Vec<Account>> {
+    let account = |name: &String| {
+        Ok(Account {
+            name: name.clone(),
+            shown: freehold(demo, &["bill", "--tenant", name])?,
+            bill: freehold_json(demo, &["bill", "--tenant", name])?,
+            usage: freehold_json(demo, &["usage", "--tenant", name])?,
+        })
+    };
+    tenants.iter().map(account).collect()
+}
+
+/// Every machine has to have every meter in its usage and as many lines; every bill has to be about something.
+fn missing(demo: &Demo, machines: &[Machine], accounts: &[Account]) -> Vec<String> {
+    let mut meters = vec!["vcpu", "memory"];
+    if matches!(demo.hypervisor, Hypervisor::Libvirt(..)) {
+        meters.push("cpu-time");
+    }
+    let mut missing = Vec::new();
+    for machine in machines {
+        let used: BTreeSet<String> = accounts
+            .iter()
+            .flat_map(|account| list(&account.usage, "/windows"))
+            .filter(|window| text(window, "/resource") == machine.uid)
+            .filter(|window| !["", "0"].contains(&text(window, "/baseUnits").as_str()))
+            .map(|window| text(window, "/meter"))
+            .collect();
+        for meter in meters.iter().filter(|meter| !used.contains(**meter)) {
+            missing.push(format!("no usage of {meter} by {}", machine.name));
+        }
+        let lines = accounts
+            .iter()
+            .flat_map(|account| list(&account.bill, "/lines"))
+            .filter(|line| text(line, "/key").contains(&machine.uid))
+            .filter(|line| !["", "0"].contains(&text(line, "/quantity").as_str()))
+            .count();
+        if lines < meters.len() {
+            missing.push(format!("{lines} of {} lines for {}", meters.len(), machine.name));
+        }
+    }
+    for account in accounts {
+        let total = text(&account.bill, "/total");
+        if total.is_empty() || total.bytes().all(|byte| byte == b'0' || byte == b'.') {
+            missing.push(format!("nothing on the bill of {}", account.name));
+        }
+    }
+    missing
+}
+
+fn freehold(demo: &Demo, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(programs_folder()?.join("kubectl-freehold"));
+    let output = command
+        .args(arguments)
+        .args(["--server", &demo.addresses.server()])
+        .output()
+        .context("start kubectl-freehold")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+        bail!("kubectl freehold {}: {said}", arguments.join(" "));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn freehold_json(demo: &Demo, arguments: &[&str]) -> Result<Value> {
+    let arguments = [arguments, &["-o", "json"]].concat();
+    let text = freehold(demo, &arguments)?;
+    serde_json::from_str(&text).with_context(|| format!("read {}", arguments.join(" ")))
+}
+
+/// The bills.
+#[expect(clippy::print_stdout, reason = "the bills are the result")]
+pub fn show(demo: &Demo, facts: &Facts) -> Result<()> {
+    let nodes = demo.cluster.output(&["get", "virtualmachines", "--all-namespaces"])?;
+    println!("\nMachines\n\n{nodes}");
+    for account in &facts.tenants {
+        println!("{}", account.shown);
+    }
+    Ok(())
+}
+
+/// What was shown and the facts behind it, as one JSON document.
+pub fn write(demo: &Demo, facts: &Facts, path: &Path) -> Result<()> {
+    run::progress(&format!("writing {}", path.display()));
+    let mut tenants = Vec::new();
+    for account in &facts.tenants {
+        let keys = list(&account.bill, "/lines").map(|line| text(line, "/key"));
+        let explanations: Vec<Value> =
+            keys.map(|key| freehold_json(demo, &["explain", &key])).collect::<Result<_>>()?;
+        tenants.push(json!({
+            "name": account.name, "shown": account.shown, "bill": account.bill,
+            "usage": account.usage, "explanations": explanations,
+        }));
+    }
+    let samples = match &demo.prometheus {
+        Some(prometheus) => ends(&prometheus.samples(METRIC)?),
+        None => Vec::new(),
+    };
+    let document = json!({
+        "machinesAreReal": matches!(demo.hypervisor, Hypervisor::Libvirt(..)),
+        "machines": facts.machines, "tenants": tenants, "metric": METRIC, "samples": samples,
+    });
+    fs::write(path, serde_json::to_string_pretty(&document)? + "\n")
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// First, last and number of each series' samples: `[seconds, value]` as Prometheus has them.
+fn ends(series: &Value) -> Vec<Value> {
+    list(series, "")
+        .map(|one| {
+            let values: Vec<&Value> = list(one, "/values").collect();
+            json!({
+                "labels": one.get("metric"), "first": values.first(), "last": values.last(),
+                "count": values.len(),
+            })
+        })
+        .collect()
+}
+
+/// Where to go from here.
+#[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
+pub fn look_next(demo: &Demo, run: &Run) {
+    let server = demo.addresses.server();
+    println!("Look around (everything runs until Ctrl-C):\n");
+    println!("  export KUBECONFIG={}", demo.cluster.kubeconfig.display());
+    println!("  export FREEHOLD_SERVER={server}");
+    if let Ok(folder) = programs_folder() {
+        println!("  export PATH={}:$PATH", folder.display());
+    }
+    println!("  kubectl get freehold --all-namespaces");
+    println!("  kubectl freehold bill --tenant acme");
+    println!("  kubectl freehold explain LINE        # a key of `bill -o json`");
+    println!("  kubectl freehold invoice issue --tenant acme --through now");
+    println!("  kubectl freehold doctor");
+    println!("\n  kubectl:    {}", demo.cluster.kubectl.display());
+    if let Some(prometheus) = &demo.prometheus {
+        println!("  Prometheus: http://127.0.0.1:{}/graph?g0.expr={METRIC}", prometheus.port);
+    }
+    println!("  logs:       {}", run.folder().join("logs").display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_told_by_its_ends() {
+        let series =
+            json!([{"metric": {"uuid": "a"}, "values": [[1, "0.5"], [2, "0.7"], [3, "1"]]}]);
+        let expected =
+            json!({"labels": {"uuid": "a"}, "first": [1, "0.5"], "last": [3, "1"], "count": 3});
+        assert_eq!(ends(&series), [expected]);
+        assert!(ends(&Value::Null).is_empty());
+    }
+}
