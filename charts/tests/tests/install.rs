@@ -13,7 +13,7 @@ use testkit::{eventually, setting};
 const LIMIT: Duration = Duration::from_mins(3);
 const RELEASE: &str = "freehold";
 /// Whether the billing-controller is installed too and has to show a bill.
-const BILLING: bool = false;
+const BILLING: bool = true;
 
 /// Values for images that the node has, and a change of them.
 fn install(act: &str, more: &[&str]) -> Result<()> {
