@@ -4,7 +4,7 @@
 //! A script of samples and transitions over the past hours is played through the real doors (remote write, the watch of
 //! the API server) into a billing-controller over a new database, once in quiet and then under faults. The test plays
 //! the operator itself, so that every run is about the same objects.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "oracle/program.rs"]
 mod program;
