@@ -15,12 +15,15 @@ struct Bench {
     needs: &'static [Part],
 }
 
-const BENCHES: [Bench; 1] = [Bench {
-    name: "admission",
-    package: "webhook",
-    target: "admission",
-    needs: &[Part::Kubernetes],
-}];
+const BENCHES: [Bench; 2] = [
+    Bench {
+        name: "admission",
+        package: "webhook",
+        target: "admission",
+        needs: &[Part::Kubernetes],
+    },
+    Bench { name: "intake", package: "billing-controller", target: "intake", needs: &[] },
+];
 
 /// Runs the benchmarks whose name contains `wanted`; true if all ended well.
 #[expect(clippy::print_stdout, reason = "the machine is part of the result")]

@@ -54,18 +54,21 @@ pub struct Demo {
 /// Runs the demo.
 pub fn run(wishes: &Wishes) -> Result<()> {
     let mut run = Run::temporary("demo")?;
-    let borrowed = wishes.kubeconfig.is_some();
     parts::build_programs().context("demo, step: build the programs")?;
+    let mut before = None;
     let cluster = step("get a cluster", || match &wishes.kubeconfig {
-        Some(path) => cloud::borrowed(path.clone(), kubectl()?, &run),
+        Some(path) => {
+            let cluster = Cluster::of_others(path.clone(), kubectl()?);
+            before = Some(cloud::look(&cluster, &run)?);
+            Ok(cluster)
+        }
         None => kubernetes::start(&mut run, NodeKind::None),
     })
     .map_err(|error| with_logs(error, &run))?;
-    let given_back = (cluster.kubeconfig.clone(), cluster.kubectl.clone());
+    let borrowed = Cluster::of_others(cluster.kubeconfig.clone(), cluster.kubectl.clone());
     let result = perform(&mut run, cluster, wishes).map_err(|error| with_logs(error, &run));
-    if borrowed {
-        let (kubeconfig, kubectl) = given_back;
-        cloud::give_back(&Cluster::of_others(kubeconfig, kubectl), &run);
+    if let Some(before) = before {
+        cloud::give_back(&borrowed, before, &run);
     }
     run::progress("ending everything that was started");
     drop(run);

@@ -21,30 +21,41 @@ const QUICKSTART: [&str; 4] =
 /// Machines start after what runs guests was found out, which may take twenty seconds.
 const READY_SECONDS: u64 = 240;
 
-/// A cluster of somebody else's, if nothing of ours is in it that could be mistaken for the demo's.
-pub fn borrowed(kubeconfig: PathBuf, kubectl: PathBuf, run: &Run) -> Result<Cluster> {
-    let cluster = Cluster::of_others(kubeconfig, kubectl);
+/// Whether our kinds were in a cluster of somebody else's before the demo was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// They were, and stay.
+    Kinds,
+    /// They were not, and go.
+    Nothing,
+}
+
+/// What of ours would be mistaken for the demo's, or taken away with it.
+const OBJECTS: &str = "tenants.tenancy.freehold.dev,priceplans.billing.freehold.dev,meters.billing.freehold.dev,\
+    instancetypes.compute.freehold.dev,computeclusters.compute.freehold.dev";
+
+/// Looks whether a cluster of somebody else's holds nothing that could be mistaken for the demo's.
+pub fn look(cluster: &Cluster, run: &Run) -> Result<Before> {
     run::progress("looking at the cluster that was named");
     let mut version = cluster.kubectl();
-    run::finish(
-        "kubectl get --raw /version",
-        &run.log("kubectl"),
-        version.args(["get", "--raw", "/version"]),
-    )?;
-    for (kind, name) in
-        [("namespace", NAMESPACE), ("customresourcedefinition", "tenants.tenancy.freehold.dev")]
-    {
-        if cluster.succeeds(&["get", kind, name]) {
-            bail!(
-                "{kind} {name} is there: Freehold is in use in this cluster; leave out --kubeconfig, or name another"
-            );
-        }
+    version.args(["get", "--raw", "/version"]);
+    run::finish("kubectl get --raw /version", &run.log("kubectl"), &mut version)?;
+    let advice = "Freehold is in use in this cluster; leave out --kubeconfig, or name another";
+    if cluster.succeeds(&["get", "namespace", NAMESPACE]) {
+        bail!("namespace {NAMESPACE} is there: {advice}");
     }
-    Ok(cluster)
+    if !cluster.succeeds(&["get", "customresourcedefinition", "tenants.tenancy.freehold.dev"]) {
+        return Ok(Before::Nothing);
+    }
+    let objects = cluster.output(&["get", OBJECTS, "--output", "name"])?;
+    if let Some(first) = objects.lines().next() {
+        bail!("{first} is there: {advice}");
+    }
+    Ok(Before::Kinds)
 }
 
 /// Takes away what the demo made, in reverse order; what cannot be taken away is said.
-pub fn give_back(cluster: &Cluster, run: &Run) {
+pub fn give_back(cluster: &Cluster, before: Before, run: &Run) {
     run::progress("taking the demo's objects out of the cluster");
     let say = |result: Result<()>| {
         if let Err(failure) = result {
@@ -54,20 +65,26 @@ pub fn give_back(cluster: &Cluster, run: &Run) {
     let delete = |arguments: &[&str]| {
         let mut command = cluster.kubectl();
         command.args(["delete", "--ignore-not-found", "--timeout=60s"]).args(arguments);
-        say(run::finish("kubectl delete", &run.log("give-back"), &mut command));
+        say(run::finish(
+            &format!("kubectl delete {}", arguments.join(" ")),
+            &run.log("give-back"),
+            &mut command,
+        ));
     };
     let folder = paths::repository().unwrap_or_default();
     for file in QUICKSTART.iter().rev() {
         let path = folder.join("examples/quickstart").join(file).display().to_string();
         delete(&["--filename", &path]);
     }
-    delete(&["computecluster", "local", "simulated"]);
+    delete(&["computeclusters.compute.freehold.dev", "local", "simulated"]);
     say(programs::unregister(cluster, run));
     for account in ACCOUNTS {
         delete(&["clusterrolebinding", &format!("{account}-demo")]);
     }
     delete(&["namespace", NAMESPACE]);
-    delete(&["--filename", &folder.join("crds/yaml").display().to_string()]);
+    if before == Before::Nothing {
+        delete(&["--filename", &folder.join("crds/yaml").display().to_string()]);
+    }
 }
 
 /// An account for each program, allowed everything: the demo shows the cloud, the charts show the rights.
