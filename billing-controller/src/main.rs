@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long work under way may take to end after the program was asked to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long the stream waits before it starts anew.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// From how long a silence of the senders on it is an outage.
 const SILENCE_MICROSECONDS: i64 = 120_000_000;
 
@@ -210,18 +212,31 @@ fn database_url(arguments: &Arguments) -> Result<String> {
     }
 }
 
-/// Folds the usage log on threads of its own.
+/// Folds the usage log on threads of its own. When the database goes away, the stream claims its shards anew as soon as
+/// it is back; when another process has claimed them, this one has nothing to do here any more.
 fn start_stream(parts: &Parts, arguments: &Arguments, tasks: &mut JoinSet<&'static str>) {
-    let stream = Stream {
-        pool: parts.pool.clone(),
-        log: parts.log.clone(),
-        metrics: StreamMetrics::new(&parts.metrics),
-        stop: parts.stop.child_token(),
-    };
+    let (pool, log, stop) = (parts.pool.clone(), parts.log.clone(), parts.stop.clone());
+    let metrics = StreamMetrics::new(&parts.metrics);
     let (workers, runtime) = (arguments.workers, tokio::runtime::Handle::current());
     tasks.spawn_blocking(move || {
-        if let Err(error) = engine::run(&stream, workers, &runtime) {
-            tracing::error!(error = %ErrorChain(&error), "the stream ended");
+        while !stop.is_cancelled() {
+            let stream = Stream {
+                pool: pool.clone(),
+                log: log.clone(),
+                metrics: metrics.clone(),
+                stop: stop.child_token(),
+            };
+            match engine::run(&stream, workers, &runtime) {
+                Ok(()) => break,
+                Err(error) if error.is_stale() => {
+                    tracing::error!(error = %ErrorChain(&error), "the stream ended");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), "the stream stopped, starting anew");
+                    runtime.block_on(stop.run_until_cancelled(tokio::time::sleep(RESTART_AFTER)));
+                }
+            }
         }
         "the stream"
     });

@@ -56,6 +56,13 @@ pub enum StreamError {
     Engine(String),
 }
 
+impl StreamError {
+    /// Whether another process has claimed a shard.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Fold(FoldError::Stale(_)))
+    }
+}
+
 /// What the workers share.
 #[derive(Clone)]
 pub struct Stream {

@@ -52,9 +52,21 @@ impl Billing {
     /// # Errors
     /// It is not built, or there is no cluster or database.
     pub async fn start(settings: Settings) -> Result<Self> {
+        Self::start_over(settings, async |_| Ok(())).await
+    }
+
+    /// As [`Billing::start`], over a database that `seed` has been at before.
+    ///
+    /// # Errors
+    /// As there, or those of `seed`.
+    pub async fn start_over(
+        settings: Settings,
+        seed: impl AsyncFnOnce(&Database) -> Result<()>,
+    ) -> Result<Self> {
         let turn = TURN.lock().await;
         ensure_namespace(&crate::client().await?, "freehold-system").await?;
         let database = database::create().await?;
+        seed(&database).await?;
         let (intake, query) = (free_port()?, free_port()?);
         let (child, log) = spawn(&database, &settings, intake, query)?;
         let billing = Self { database, settings, intake, query, child, log, _turn: turn };
@@ -184,7 +196,7 @@ fn spawn(
         std::fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
     let mut command = Command::new(&program);
     command
-        .args(["--health-address", "127.0.0.1:0"])
+        .args(["--health-address", "127.0.0.1:0", "--identity", &database.name])
         .args(["--intake-address", &format!("127.0.0.1:{intake}")])
         .args(["--query-address", &format!("127.0.0.1:{query}")])
         .args(["--workers", &settings.workers.to_string()])

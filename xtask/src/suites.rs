@@ -17,7 +17,7 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 10] = [
+const SUITES: [Suite; 11] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
@@ -62,6 +62,11 @@ const SUITES: [Suite; 10] = [
         name: "billing",
         arguments: &["--package", "system-tests", "--test", "billing"],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Prometheus],
+    },
+    Suite {
+        name: "exactness",
+        arguments: &["--package", "system-tests", "--test", "exactness"],
+        needs: &[Part::Kubernetes, Part::Postgres],
     },
     Suite {
         name: "values of charts",

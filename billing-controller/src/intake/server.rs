@@ -29,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{LogError, UsageLog};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a sender has to know; never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -246,11 +246,11 @@ async fn take(
     *protocol = Some(message);
     encoding_of(request.headers())?;
     let busy = Refused::Busy { requests_max: settings.requests_max };
-    let _place = inner.places.clone().try_acquire_owned().map_err(|_| busy)?;
+    let place = inner.places.clone().try_acquire_owned().map_err(|_| busy)?;
     let body = receive(settings, request).await?;
     let now = Instant::from_timestamp(inner.clock.now());
     let received_at = Instant::from_microseconds(now.microseconds()).map_err(|_| Refused::Clock)?;
-    let batch = normalise(inner, message, body, received_at).await?;
+    let (batch, _place) = normalise(inner, message, (body, place), received_at).await?;
     append(inner, batch.flush).await?;
     inner.figures.took(&batch.tally);
     if batch.tally.counts.samples > 0 {
@@ -317,19 +317,20 @@ async fn collect(request: Request<Body>, bytes_max: usize) -> Result<Vec<u8>, Re
     Ok(body)
 }
 
-/// Unpacking and decoding are all computing, for milliseconds: not on the threads that answer everybody.
+/// Unpacking and decoding are all computing, for milliseconds: not on the threads that answer everybody. The place goes
+/// with the work, which goes on when the sender has hung up.
 async fn normalise(
     inner: &Arc<Inner>,
     protocol: Protocol,
-    body: Vec<u8>,
+    (body, place): (Vec<u8>, OwnedSemaphorePermit),
     received_at: Instant,
-) -> Result<Batch, Refused> {
+) -> Result<(Batch, OwnedSemaphorePermit), Refused> {
     let own = inner.clone();
     let work = move || {
         let message = unpack(&body, own.settings.bytes_max)?;
         own.figures.unpacked(body.len(), message.len());
         let batch = own.normaliser.request(protocol, &message, received_at);
-        batch.map_err(UnpackError::Malformed)
+        batch.map(|batch| (batch, place)).map_err(UnpackError::Malformed)
     };
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Refused::Lost)??)
 }

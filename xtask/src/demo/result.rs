@@ -53,6 +53,7 @@ pub fn wait(demo: &Demo, run: &Run) -> Result<Facts> {
                 run.log(&dead.concat()).display()
             );
         }
+        // The whole list is said when time runs out.
         let missing = match ask(demo, &tenants) {
             Ok(accounts) => {
                 let missing = missing(demo, &machines, &accounts);
@@ -115,7 +116,12 @@ fn ask(demo: &Demo, tenants: &[String]) -> Result<Vec<Account>> {
     tenants.iter().map(account).collect()
 }
 
-/// Every machine has to have every meter in its usage and as many lines; every bill has to be about something.
+/// Whether an amount is zero, or not there.
+fn is_nothing(amount: &str) -> bool {
+    amount.bytes().all(|byte| b"0.-".contains(&byte))
+}
+
+/// Every machine has to have usage of every meter, and as many lines that cost something.
 fn missing(demo: &Demo, machines: &[Machine], accounts: &[Account]) -> Vec<String> {
     let mut meters = vec!["vcpu", "memory"];
     if matches!(demo.hypervisor, Hypervisor::Libvirt(..)) {
@@ -137,16 +143,14 @@ fn missing(demo: &Demo, machines: &[Machine], accounts: &[Account]) -> Vec<Strin
             .iter()
             .flat_map(|account| list(&account.bill, "/lines"))
             .filter(|line| text(line, "/key").contains(&machine.uid))
-            .filter(|line| !["", "0"].contains(&text(line, "/quantity").as_str()))
+            .filter(|line| !is_nothing(&text(line, "/amount")))
             .count();
         if lines < meters.len() {
-            missing.push(format!("{lines} of {} lines for {}", meters.len(), machine.name));
-        }
-    }
-    for account in accounts {
-        let total = text(&account.bill, "/total");
-        if total.is_empty() || total.bytes().all(|byte| byte == b'0' || byte == b'.') {
-            missing.push(format!("nothing on the bill of {}", account.name));
+            missing.push(format!(
+                "{lines} of {} lines are worth a cent for {}",
+                meters.len(),
+                machine.name
+            ));
         }
     }
     missing
@@ -246,6 +250,12 @@ pub fn look_next(demo: &Demo, run: &Run) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_is_nothing_in_every_currency() {
+        assert!(["", "0", "0.00", "-0.00"].into_iter().all(is_nothing));
+        assert!(!["0.01", "10", "-0.10"].into_iter().any(is_nothing));
+    }
 
     #[test]
     fn a_series_is_told_by_its_ends() {
