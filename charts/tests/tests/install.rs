@@ -12,8 +12,6 @@ use testkit::{eventually, setting};
 /// Pods of a loaded machine take their time.
 const LIMIT: Duration = Duration::from_mins(3);
 const RELEASE: &str = "freehold";
-/// Whether the billing-controller is installed too and has to show a bill.
-const BILLING: bool = true;
 
 /// Values for images that the node has, and a change of them.
 fn install(act: &str, more: &[&str]) -> Result<()> {
@@ -23,8 +21,7 @@ fn install(act: &str, more: &[&str]) -> Result<()> {
         format!("postgresql.bundled.image={}", setting("FREEHOLD_TEST_IMAGE_POSTGRESQL")?);
     let mut words = vec![act, RELEASE, &chart, "--namespace", NAMESPACE, "--wait"];
     words.extend(["--timeout", "5m", "--set", "image.pullPolicy=Never", "--set", &busybox]);
-    let billing = format!("billing.enabled={BILLING},billing.tickSeconds=2");
-    words.extend(["--set", &billing]);
+    words.extend(["--set", "billing.enabled=true,billing.tickSeconds=2"]);
     words.extend(["--set", "postgresql.bundled.enabled=true", "--set", &database]);
     words.extend(more);
     done(helm(&words)?).with_context(|| format!("helm {act}"))?;
@@ -75,8 +72,7 @@ fn pods() -> Result<BTreeSet<String>> {
 
 /// Nobody was refused by the API server: the rights of the chart are enough.
 fn nothing_was_forbidden() -> Result<()> {
-    let billing = if BILLING { &["freehold-billing-controller"][..] } else { &[] };
-    for program in [&["freehold-operator", "freehold-webhook"], billing].concat() {
+    for program in ["freehold-operator", "freehold-webhook", "freehold-billing-controller"] {
         let selector = format!("app.kubernetes.io/name={program}");
         let log = done(kubectl(&[
             "logs",
@@ -188,7 +184,7 @@ async fn use_it() -> Result<()> {
     apply_until_taken(&["apply", "--filename", &simulator]).await?;
     apply_until_taken(&["apply", "--kustomize", &quickstart]).await?;
     machines_run().await?;
-    if BILLING { bill_has_lines("acme").await } else { Ok(()) }
+    bill_has_lines("acme").await
 }
 
 /// An upgrade and its undoing each replace pods, and nobody is refused meanwhile.

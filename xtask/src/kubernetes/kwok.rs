@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use crate::run::{self, Run};
-use crate::tools;
+use crate::{paths, tools};
 use anyhow::Result;
 use serde_json::json;
 use std::fs;
@@ -16,11 +16,14 @@ const NODES: u32 = 3;
 /// Starts the program that answers for nodes, and declares some.
 pub fn start(run: &mut Run, cluster: &Cluster) -> Result<()> {
     run::progress("starting pretended nodes");
+    let stages = paths::repository()?.join("dev/kwok/stages.yaml");
     run.start(
         "kwok",
         Command::new(tools::kwok()?)
             .arg("--kubeconfig")
             .arg(&cluster.kubeconfig)
+            .arg("--config")
+            .arg(stages)
             .args(["--manage-all-nodes=true", "--node-lease-duration-seconds=40"]),
     )?;
     let nodes: Vec<_> = (1..=NODES).map(node).collect();
