@@ -76,7 +76,7 @@ pub struct WindowKey {
 pub struct UsageWindow {
     /// Base units, the whole of the window.
     pub quantity: Quantity,
-    /// Steps between samples, or pieces of spans, that ended in the window.
+    /// Steps between samples that ended in the window; 0 for what is held.
     pub facts: u64,
     /// How many of the facts were steps so long that their distribution over windows is a guess. Their total is exact
     /// all the same.

@@ -142,7 +142,7 @@ impl Fold<'_> {
                 rule,
                 piece.during.from,
             ));
-            self.add_to_window(&piece.window, amount, false, is_taken_back);
+            self.add_to_window(&piece.window, amount, 0, false, is_taken_back);
         }
     }
 

@@ -12,7 +12,7 @@
 //! would no longer hold, so steps are then closed to late samples (`ShardState::forget_steps`).
 
 use crate::changes::{Gap, GapCause, GapKey, SuspenseCause, SuspenseKey, UsageWindow, WindowKey};
-use crate::key::SeriesHash;
+use crate::key::{SeriesHash, ShardNumber};
 use crate::record::{MeterKind, MeterRule, Reading, Sample};
 use crate::state::{ItemKey, ItemState, Point, Step};
 use crate::step::Fold;
@@ -102,10 +102,13 @@ impl Fold<'_> {
         let entries = &self.state.resources.get(&key.resource)?.entries;
         let created_at = entries.first().map(|entry| entry.created_at);
         let period_start = self.state.segment(tenant, point.at).period_start;
-        [point.started_at, created_at]
+        let birth = [point.started_at, created_at]
             .into_iter()
             .flatten()
-            .find(|birth| *birth >= period_start && *birth <= point.at)
+            .find(|birth| *birth >= period_start && *birth <= point.at)?;
+        // What it counted under an owner of another shard is that shard's to bill.
+        let (first_owner, _) = self.state.owner(key.resource, birth)?;
+        (ShardNumber::of(first_owner) == self.state.shard).then_some(birth)
     }
 
     /// A sample after the watermark.
@@ -190,21 +193,23 @@ impl Fold<'_> {
         let amounts = split(worth.amount, pieces.iter().map(|piece| piece.during.microseconds()));
         let is_estimated = worth.is_estimated && pieces.len() > 1;
         for (piece, amount) in pieces.into_iter().zip(amounts) {
-            self.add_to_window(&piece.window, amount, is_estimated, sign == Sign::TakeBack);
+            self.add_to_window(&piece.window, amount, 1, is_estimated, sign == Sign::TakeBack);
         }
     }
 
-    /// Adds `amount` to a window, with one fact; or takes both away.
+    /// Adds `amount` to a window, with so many facts; or takes both away. A piece of a span is no fact of its own: how
+    /// many pieces there are depends on how often time is recorded, which nothing that is billed may show.
     pub(crate) fn add_to_window(
         &mut self,
         key: &WindowKey,
         amount: i128,
+        facts: u64,
         is_estimated: bool,
         is_taken_back: bool,
     ) {
         let released = self.state.tenants.get(&key.tenant).and_then(|known| known.released_before);
         if released.is_some_and(|before| key.start < before) {
-            let (amount, facts) =
+            let (amount, waiting) =
                 if is_taken_back { (amount.saturating_neg(), -1) } else { (amount, 1) };
             let item = ItemKey {
                 resource: key.resource,
@@ -213,7 +218,7 @@ impl Fold<'_> {
             };
             let during = Interval::new(key.start, key.start.next_hour());
             let place = suspense_key(&item, SuspenseCause::AfterClose);
-            self.suspend(place, during, Quantity(amount), facts);
+            self.suspend(place, during, Quantity(amount), waiting);
             return;
         }
         let window = self.state.windows.get_or_insert_with(key, || UsageWindow {
@@ -225,12 +230,16 @@ impl Fold<'_> {
         // Bounded by 2^53 × 10^12 per reading: 128 bits hold more steps than any log.
         if is_taken_back {
             window.quantity = Quantity(window.quantity.0.saturating_sub(amount));
-            window.facts = window.facts.saturating_sub(1);
+            window.facts = window.facts.saturating_sub(facts);
             window.estimated_facts = window.estimated_facts.saturating_sub(estimated);
         } else {
             window.quantity = Quantity(window.quantity.0.saturating_add(amount));
-            window.facts = window.facts.saturating_add(1);
+            window.facts = window.facts.saturating_add(facts);
             window.estimated_facts = window.estimated_facts.saturating_add(estimated);
+        }
+        if window.quantity == Quantity::ZERO && window.facts == 0 {
+            // Whatever was here has been taken back: as if it had never been.
+            self.state.windows.remove(key);
         }
         self.touched_windows.insert(key.clone());
     }

@@ -504,3 +504,42 @@ proptest! {
         prop_assert!(Interval::new(at(0), at(1)).contains(at(0)));
     }
 }
+
+/// What it counted before it came here is the former owner's shard's to bill: its first sample here is a baseline.
+#[test]
+fn a_transfer_from_another_shard_does_not_bill_the_past_again() {
+    let former = (0..).map(|number| AccountId(Uuid::from_u128(number)));
+    let former = former.into_iter().find(|one| ShardNumber::of(*one) != ShardNumber::of(tenant()));
+    let Record::Registry(own) = entry(at(0)) else { panic!("an entry") };
+    let minute = 60 * SECOND;
+    let before = RegistryEntry { tenant: former.unwrap(), ..own.clone() };
+    let here = RegistryEntry { valid_from: at(30 * minute), ..own };
+    let mut log = opening();
+    log.pop();
+    log.extend([Record::Registry(before), Record::Registry(here)]);
+    log.extend((30..60).map(|index| sample(index * minute, i128::from(index) * 100)));
+    let (state, _) = fold(&log);
+    assert_eq!(total(&state, "cpu"), 2_900, "from the first sample here to the last");
+    assert!(state.windows().all(|(key, _)| key.tenant == tenant()));
+}
+
+proptest! {
+    /// How often time was recorded, and how late a transition came after it, shows nowhere.
+    #[test]
+    fn ticks_leave_no_trace(ticks in prop::collection::vec(0_i64..20_000, 0..20)) {
+        let transitions = [transition(1, 7, 2, false), transition(2, 5_000 * SECOND + 3, 0, true)];
+        let mut plain = opening();
+        plain.extend(transitions.clone());
+        plain.push(Record::Tick { at: at(30_000 * SECOND) });
+        let mut log = opening();
+        log.push(transitions[0].clone());
+        log.extend(ticks.iter().map(|second| Record::Tick { at: at(second * SECOND) }));
+        log.push(transitions[1].clone());
+        log.push(Record::Tick { at: at(30_000 * SECOND) });
+        let windows = |log: &[Record]| {
+            let (state, _) = fold(log);
+            state.windows().map(|(key, window)| (key.clone(), window.clone())).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(windows(&log), windows(&plain));
+    }
+}
