@@ -1,6 +1,8 @@
 //! What whole-system suites share: our programs as processes, and a tenant of one's own on the real cluster.
 
 pub mod billing;
+pub mod ground;
+pub mod prometheus;
 pub mod samples;
 
 use anyhow::{Context, Result, bail};

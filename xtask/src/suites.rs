@@ -17,7 +17,7 @@ struct Suite {
 }
 
 /// From the quickest to refute a change to the slowest.
-const SUITES: [Suite; 11] = [
+const SUITES: [Suite; 12] = [
     Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
     Suite {
         name: "command line",
@@ -61,7 +61,12 @@ const SUITES: [Suite; 11] = [
     Suite {
         name: "billing",
         arguments: &["--package", "system-tests", "--test", "billing"],
-        needs: &[Part::Kubernetes, Part::Postgres, Part::Prometheus],
+        needs: &[Part::Kubernetes, Part::Postgres],
+    },
+    Suite {
+        name: "guest",
+        arguments: &["--package", "system-tests", "--test", "guest"],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt, Part::Prometheus],
     },
     Suite {
         name: "exactness",
