@@ -1,8 +1,8 @@
 //! Off-cycle invoices: what has been used and not invoiced before.
 //!
 //! Bill lines are cumulative, so an invoice charges the difference between a line and what earlier invoices charged of
-//! it; usage that comes late is in the next one. Lines, number and ledger entries commit together. The number is taken
-//! last, so that a failure before the commit leaves no gap in the series.
+//! it; usage that comes late is in the next one. Lines, number and ledger entries commit together: a failure leaves no gap in
+//! the series.
 
 use calendar::Instant;
 use ids::AccountId;
@@ -79,6 +79,8 @@ pub struct Order {
     pub through: Instant,
     /// The legal entity that issues.
     pub entity: String,
+    /// Asking again under the same key gives the same invoice, for ever.
+    pub idempotency_key: Option<String>,
 }
 
 /// `FH-000001`.
@@ -105,10 +107,17 @@ pub async fn issue(
     catch_up(pool, log, &order).await?;
     let begin = |source| store::Error::Database { act: "issue an invoice", source };
     let mut transaction = pool.begin().await.map_err(begin)?;
-    store::registry::account_lock(&mut transaction, order.account.tenant).await?;
+    let tenant = order.account.tenant;
+    store::registry::account_lock(&mut transaction, tenant).await?;
+    if let Some(key) = &order.idempotency_key
+        && let Some(row) = store::invoice::invoice_by_key(&mut transaction, tenant, key).await?
+    {
+        let lines = store::invoice::invoice_lines(&mut transaction, tenant, row.id).await?;
+        return Ok((row, lines));
+    }
     let lines = store::line::lines_of(&mut transaction, order.account.tenant).await?;
     let invoiced = store::invoice::invoiced_of(&mut transaction, order.account.tenant).await?;
-    let charges = charges(lines, &invoiced)?;
+    let charges = charges(lines, &order.account.currency, &invoiced)?;
     let issued = write(&mut transaction, &order, charges).await?;
     transaction.commit().await.map_err(begin)?;
     tracing::info!(tenant = %order.account.name, number = %number_text(issued.0.number), "invoice issued");
@@ -120,12 +129,18 @@ async fn catch_up(pool: &PgPool, log: &PostgresLog, order: &Order) -> Result<(),
     let shard = ShardNumber::of(AccountId(order.account.tenant));
     log.append([(shard, vec![Record::Tick { at: order.through }])].into()).await?;
     let acquire = |source| store::Error::Database { act: "issue an invoice", source };
-    let mut connection = pool.acquire().await.map_err(acquire)?;
-    let heads = store::log::log_heads(&mut connection).await?;
+    let heads = {
+        let mut connection = pool.acquire().await.map_err(acquire)?;
+        store::log::log_heads(&mut connection).await?
+    };
     let head = heads.get(usize::from(shard.number())).copied().unwrap_or(0);
+    // No connection is held between looks: the stream that is waited for needs them.
+    let position = async || {
+        let mut connection = pool.acquire().await.map_err(acquire)?;
+        store::shard::lines_next_seq(&mut connection, i16::from(shard.number())).await
+    };
     let reached = async {
-        while store::shard::lines_next_seq(&mut connection, i16::from(shard.number())).await? < head
-        {
+        while position().await? < head {
             tokio::time::sleep(CATCH_UP_LOOK).await;
         }
         Ok::<(), store::Error>(())
@@ -139,12 +154,18 @@ async fn catch_up(pool: &PgPool, log: &PostgresLog, order: &Order) -> Result<(),
 /// Of each line what has not been invoiced, in order of the lines' keys.
 fn charges(
     lines: Vec<LineRow>,
+    currency: &str,
     invoiced: &[InvoicedRow],
 ) -> Result<Vec<InvoiceLineRow>, IssueError> {
     let before: BTreeMap<&str, &InvoicedRow> =
         invoiced.iter().map(|row| (row.line_key.as_str(), row)).collect();
     let mut charges = Vec::new();
     for line in lines {
+        if line.currency != currency {
+            return Err(IssueError::Stored {
+                what: "currency of a line, which is not the account's,",
+            });
+        }
         let whole = quantity(&line.quantity)?;
         let (already, already_minor) = match before.get(line.line_key.as_str()) {
             Some(row) => (quantity(&row.quantity)?, row.amount_minor),
@@ -225,6 +246,7 @@ async fn write(
         tax_minor: 0,
         total_minor: net.minor(),
         txn,
+        idempotency_key: order.idempotency_key.clone(),
     };
     store::invoice::invoice_add(connection, &row, &charges).await?;
     Ok((row, charges))

@@ -1,6 +1,6 @@
 //! What is asked of the billing-controller over HTTP: bills, usage, explanations, invoices, and whether all is well.
 //!
-//! Answers are read from PostgreSQL alone, so any replica gives them. The types are those of [`pricing::report`]; the
+//! Answers are read from PostgreSQL alone. The types are those of [`pricing::report`]; the
 //! endpoints are described in docs/query-api.md.
 
 mod bill;

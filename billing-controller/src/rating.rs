@@ -22,7 +22,8 @@ use stream::LinesDue;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Group {
     tenant: AccountId,
-    period_start: Instant,
+    /// By the layout in force where the usage is: a change of layout begins a period of its own.
+    period: Period,
     meter: MeterName,
 }
 
@@ -35,8 +36,8 @@ pub fn lines_due(
 ) -> LinesDue {
     let mut groups: BTreeMap<Group, BTreeSet<ResourceUid>> = BTreeMap::new();
     for key in dirty {
-        let period_start = state.period_start(key.tenant, key.start);
-        let group = Group { tenant: key.tenant, period_start, meter: key.meter.clone() };
+        let Some(period) = state.period_of(key.tenant, key.start) else { continue };
+        let group = Group { tenant: key.tenant, period, meter: key.meter.clone() };
         groups.entry(group).or_default().insert(key.resource);
     }
     let mut due = LinesDue::default();
@@ -46,7 +47,20 @@ pub fn lines_due(
     for tenant in fees {
         fees::rate(state, *tenant, catalogue, &mut due);
     }
+    once_each(&mut due.lines);
     due
+}
+
+/// A statement that names a line twice is refused whole, and would be again for ever.
+fn once_each(lines: &mut Vec<LineRow>) {
+    let mut seen = BTreeSet::new();
+    lines.retain(|line| {
+        let is_first = seen.insert((line.tenant, line.line_key.clone()));
+        if !is_first {
+            tracing::error!(tenant = %line.tenant, key = %line.line_key, "a bill line was rated twice; the first is kept");
+        }
+        is_first
+    });
 }
 
 /// Everything that a line's row has beside the line itself.
@@ -160,7 +174,7 @@ fn subscription_of(
 fn unpriced(group: &Group, version: Option<metering::VersionKey>, quantity: i128) -> UnpricedRow {
     UnpricedRow {
         tenant: group.tenant.0,
-        period_from_microseconds: group.period_start.microseconds(),
+        period_from_microseconds: group.period.during.from.microseconds(),
         meter: group.meter.as_str().to_owned(),
         plan_uid: version.map_or(store::Uuid::nil(), |version| version.plan.0),
         generation: version.map_or(0, |version| version.generation),

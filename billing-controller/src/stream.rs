@@ -99,10 +99,9 @@ pub fn run(stream: &Stream, workers: usize, runtime: &Handle) -> Result<(), Stre
     };
     let (shared, runtime) = (stream.clone(), runtime.clone());
     let guards = timely::execute(config, move |worker| {
-        let result = work_shards(worker, &shared, &runtime);
-        // Whatever ended one ends the others: half a stream must not look alive.
-        shared.stop.cancel();
-        result
+        // Whatever ended one, a panic too, ends the others: half a stream must not look alive.
+        let _ends_all = shared.stop.clone().drop_guard();
+        work_shards(worker, &shared, &runtime)
     })
     .map_err(StreamError::Engine)?;
     let mut failure = None;

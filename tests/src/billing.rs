@@ -147,6 +147,21 @@ impl Billing {
         send(self.query, request).await
     }
 
+    /// Asks for an off-cycle invoice under `key`.
+    ///
+    /// # Errors
+    /// It could not be reached.
+    pub async fn order(&self, tenant: &str, key: &str) -> Result<(StatusCode, Vec<u8>)> {
+        let order = serde_json::json!({"tenant": tenant, "through": "now"}).to_string();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/api/v1/invoices")
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .body(Body::from(order.into_bytes()))?;
+        send(self.query, request).await
+    }
+
     /// An answer that has to be good.
     ///
     /// # Errors

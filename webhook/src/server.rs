@@ -6,7 +6,7 @@
 
 use crate::finding::Verdict;
 use crate::review::{self, Operation, Request, Review};
-use crate::rules::{self, tenant, tenant_member};
+use crate::rules::{self, tenant, tenant_member, virtual_machine};
 use crate::world::World;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use crds::TenantMember;
+use crds::{TenantMember, VirtualMachine};
 use ids::well_known::{GROUP_SUFFIX, TENANCY_GROUP};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -113,6 +113,14 @@ impl Judge {
             && !self.administers_tenants(request).await?
         {
             tenant_member::refuse(role, &mut verdict);
+        }
+        if verdict.allows()
+            && request.kind.kind == "VirtualMachine"
+            && let Ok(change) = rules::decoded::<VirtualMachine>(request)
+            && let Some(finalizer) = virtual_machine::lets_go(&change)
+            && !self.administers_tenants(request).await?
+        {
+            virtual_machine::refuse_letting_go(finalizer, &mut verdict);
         }
         Ok(verdict)
     }

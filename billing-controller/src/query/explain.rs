@@ -71,8 +71,11 @@ pub(super) async fn show(
         windows = usage::reports(&mut connection, rows, &resources).await?;
         gaps = store::fact::gaps_within(&mut connection, row.tenant, period).await?;
         gaps.retain(|gap| gap.resource_uid == resource && gap.meter == *meter);
+        // Nothing is held while the log is read: the stream needs connections too.
+        drop(connection);
         facts = facts_of(&state, &row, ResourceUid(resource), meter).await?;
         if let Some(sku) = &facts.sku {
+            let mut connection = state.connection().await?;
             spans = store::fact::spans_within(&mut connection, row.tenant, resource, sku, period)
                 .await?;
         }

@@ -7,7 +7,7 @@ use crate::invoices::{self, IssueError, Order, SERIES};
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use calendar::Instant;
 use operator_kit::ErrorChain;
 use pricing::report::{
@@ -57,6 +57,7 @@ pub(super) async fn show(
 /// `POST /api/v1/invoices`.
 pub(super) async fn issue(
     State(state): State<QueryState>,
+    headers: HeaderMap,
     order: Result<Json<InvoiceOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InvoiceReport>), Refusal> {
     let Json(order) = order?;
@@ -73,7 +74,9 @@ pub(super) async fn issue(
         let mut connection = state.connection().await?;
         account(&mut connection, &order.tenant).await?
     };
-    let order = Order { account, through: now, entity: state.entity.to_string() };
+    let entity = state.entity.to_string();
+    let idempotency_key = idempotency_key(&headers)?;
+    let order = Order { account, through: now, entity, idempotency_key };
     let (row, lines) =
         invoices::issue(&state.pool, &state.log, order).await.map_err(|error| match error {
             IssueError::Nothing { .. } | IssueError::Negative { .. } => Refusal::conflict(
@@ -93,6 +96,22 @@ pub(super) async fn issue(
             }
         })?;
     Ok((StatusCode::CREATED, Json(report(&row, &lines)?)))
+}
+
+/// The longest key, in characters.
+const KEY_LENGTH_MAX: usize = 200;
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    if text.is_empty() || text.len() > KEY_LENGTH_MAX {
+        let error = "Idempotency-Key: is not a text of 1 to 200 visible characters".to_owned();
+        return Err(Refusal::bad_request(
+            error,
+            "send a UUID of your own, the same when you ask again",
+        ));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn summary(row: &InvoiceRow) -> Result<InvoiceSummary, Refusal> {

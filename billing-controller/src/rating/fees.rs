@@ -21,7 +21,9 @@ pub(super) fn rate(
     let during = Interval::new(period.during.from.max(first), period.during.to);
     let mut active: BTreeMap<PlanUid, Vec<(i64, Interval)>> = BTreeMap::new();
     for (within, version) in state.versions_within(tenant, during) {
-        if let Some(version) = version {
+        // Under another layout it is another period, with a fee of its own.
+        let is_within = state.period_start(tenant, within.from) == period.during.from;
+        if let Some(version) = version.filter(|_| is_within) {
             active.entry(version.plan).or_default().push((version.generation, within));
         }
     }

@@ -1,7 +1,6 @@
 //! Lines of metered usage.
 
 use super::{Catalogue, Ground, Group, Object, Surroundings, scope, subscription_of, unpriced};
-use calendar::Period;
 use ids::ResourceUid;
 use metering::{PlanUid, ShardState, UsageWindow, VersionKey, WindowKey};
 use pricing::{BillInput, PlanVersion, Price, Usage};
@@ -27,9 +26,10 @@ pub(super) fn rate(
     catalogue: &Catalogue,
     due: &mut LinesDue,
 ) {
-    let Some(period) = state.period_of(group.tenant, group.period_start) else { return };
-    let together = is_rated_together(state, group, &period, catalogue);
-    let windows = windows(state, group, &period, (!together).then_some(resources));
+    let period = &group.period;
+    let together = is_rated_together(state, group, catalogue);
+    let mut windows = windows(state, group, (!together).then_some(resources));
+    windows.retain(|(key, _)| state.period_start(key.tenant, key.start) == period.during.from);
     let mut shares: BTreeMap<PlanUid, Share> = BTreeMap::new();
     let mut without_plan: i128 = 0;
     for (key, window) in windows {
@@ -42,24 +42,20 @@ pub(super) fn rate(
     }
     let mut lines = Vec::new();
     for (plan, share) in shares {
-        lines.extend(share.lines(state, group, plan, &period, catalogue, due));
+        lines.extend(share.lines(state, group, plan, catalogue, due));
     }
     if without_plan != 0 {
         due.unpriced.push(unpriced(group, None, without_plan));
     }
     let resources = (!together).then_some(resources);
-    due.scopes.push(scope(group.tenant, group.period_start, Some(&group.meter), resources, &lines));
+    due.scopes.push(scope(group.tenant, period.during.from, Some(&group.meter), resources, &lines));
     due.lines.append(&mut lines);
 }
 
 /// Whether a line of the meter depends on the usage of other resources: by tiers, by a free quantity, or because some of
 /// the usage has no price and has to be added up.
-fn is_rated_together(
-    state: &ShardState,
-    group: &Group,
-    period: &Period,
-    catalogue: &Catalogue,
-) -> bool {
+fn is_rated_together(state: &ShardState, group: &Group, catalogue: &Catalogue) -> bool {
+    let period = &group.period;
     let subscriptions = state.subscriptions_of(group.tenant);
     let in_force = subscriptions.iter().filter(|one| one.from < period.during.to);
     let plans: BTreeSet<PlanUid> = in_force.map(|one| one.plan).collect();
@@ -71,19 +67,21 @@ fn is_rated_together(
     plans.is_empty()
         || subscriptions.first().is_none_or(|first| first.from > period.during.from)
         || !plans.iter().all(|plan| {
-            catalogue
-                .versions(*plan)
-                .is_some_and(|versions| !versions.is_empty() && versions.values().all(is_plain))
+            catalogue.versions(*plan).is_some_and(|versions| {
+                let begins = versions.values().map(|version| version.effective_from).min();
+                begins.is_some_and(|begins| begins <= period.during.from)
+                    && versions.values().all(is_plain)
+            })
         })
 }
 
 fn windows(
     state: &ShardState,
     group: &Group,
-    period: &Period,
     resources: Option<&BTreeSet<ResourceUid>>,
 ) -> Vec<(WindowKey, UsageWindow)> {
-    let within = |key: &WindowKey| key.meter == group.meter && period.during.contains(key.start);
+    let during = group.period.during;
+    let within = |key: &WindowKey| key.meter == group.meter && during.contains(key.start);
     let owned = |(key, window): (&WindowKey, &UsageWindow)| (key.clone(), window.clone());
     match resources {
         None => state.windows_of(group.tenant).filter(|(key, _)| within(key)).map(owned).collect(),
@@ -118,10 +116,10 @@ impl Share {
         state: &ShardState,
         group: &Group,
         plan: PlanUid,
-        period: &Period,
         catalogue: &Catalogue,
         due: &mut LinesDue,
     ) -> Vec<LineRow> {
+        let period = &group.period;
         let total = |generation: i64| -> i128 {
             let of = self.usages.iter().filter(|usage| usage.generation == generation);
             of.map(|usage| usage.quantity.0).fold(0, i128::saturating_add)

@@ -1,7 +1,8 @@
 //! Tenant → an account of the books, and which plan it is on from when.
 //!
-//! A subscription is written down when it begins. Another plan, zone or anchor day is another subscription, from the
-//! moment it is noticed: the past stays as it was billed.
+//! A subscription is written down when it begins. Another plan is another subscription, from the moment it is noticed; one
+//! that lays the periods out otherwise (another zone or anchor day) begins with the next period, so that periods tile.
+//! The past stays as it was billed.
 
 use super::World;
 use super::announce::{AnnounceError, Audience};
@@ -68,7 +69,8 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
             (last.plan_uid, &last.time_zone, last.anchor_day) == (plan_uid, &time_zone, anchor_day)
         });
         if !is_same {
-            let from_microseconds = begins(&tenant, last, now).as_microsecond();
+            let from_microseconds =
+                begins(&tenant, &subscriptions, (&time_zone, anchor_day), now)?.microseconds();
             let id = store::Uuid::new_v5(
                 &account.0,
                 format!("{plan_uid}/{from_microseconds}").as_bytes(),
@@ -101,8 +103,68 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
     Ok(if plan.is_some() { Outcome::Converged } else { Outcome::Waiting(WAIT) })
 }
 
-/// The first subscription begins with the tenant, a later one now.
-fn begins(tenant: &Tenant, last: Option<&SubscriptionRow>, now: Timestamp) -> Timestamp {
-    let created = tenant.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    if last.is_none() { created.unwrap_or(now) } else { now }
+/// The first subscription begins with the tenant; a later one now, or with the next period when it is laid out otherwise.
+fn begins(
+    tenant: &Tenant,
+    known: &[SubscriptionRow],
+    layout: (&str, i16),
+    now: Timestamp,
+) -> Result<Instant, calendar::AnchorRefused> {
+    let now = Instant::from_timestamp(now);
+    if let Some(pending) = known.last().filter(|last| last.from_microseconds > now.microseconds()) {
+        // What was going to begin never has: it is replaced.
+        return Ok(Instant::from_microseconds(pending.from_microseconds).unwrap_or(now));
+    }
+    let in_force = known.iter().rev().find(|one| one.from_microseconds <= now.microseconds());
+    let Some(current) = in_force.or_else(|| known.first()) else {
+        let created = tenant.metadata.creation_timestamp.as_ref();
+        return Ok(created.map_or(now, |time| Instant::from_timestamp(time.0)));
+    };
+    if (current.time_zone.as_str(), current.anchor_day) == layout {
+        return Ok(now);
+    }
+    let periods = Periods::monthly(&current.time_zone, i64::from(current.anchor_day))?;
+    Ok(periods.containing(now)?.during.to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(zone: &str, from: &str) -> SubscriptionRow {
+        SubscriptionRow {
+            tenant: store::Uuid::nil(),
+            id: store::Uuid::nil(),
+            plan_uid: store::Uuid::nil(),
+            plan_name: "p".to_owned(),
+            from_microseconds: from.parse::<Instant>().unwrap().microseconds(),
+            time_zone: zone.to_owned(),
+            anchor_day: 1,
+        }
+    }
+
+    #[test]
+    fn another_layout_begins_with_the_next_period() {
+        let tenant: Tenant = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "t", "creationTimestamp": "2026-11-02T08:30:00Z"},
+            "spec": {"type": "Individual", "displayName": "T", "currency": "EUR", "paymentMode": "Postpaid",
+                "planRef": {"name": "p"}},
+        }))
+        .unwrap();
+        let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+        let begin = |known: &[SubscriptionRow], zone: &str, day: i16| {
+            begins(&tenant, known, (zone, day), now).unwrap().to_string()
+        };
+        let berlin = [known("Europe/Berlin", "2026-11-02T08:30:00Z")];
+        assert_eq!(begin(&[], "UTC", 1), "2026-11-02T08:30:00Z", "the first: with the tenant");
+        assert_eq!(begin(&berlin, "Europe/Berlin", 1), "2026-11-20T10:00:00Z", "another plan: now");
+        assert_eq!(begin(&berlin, "UTC", 1), "2026-11-30T23:00:00Z", "another zone");
+        assert_eq!(begin(&berlin, "Europe/Berlin", 15), "2026-11-30T23:00:00Z", "another day");
+        let pending = [berlin[0].clone(), known("UTC", "2026-11-30T23:00:00Z")];
+        assert_eq!(
+            begin(&pending, "Asia/Tokyo", 1),
+            "2026-11-30T23:00:00Z",
+            "instead of the pending one"
+        );
+    }
 }

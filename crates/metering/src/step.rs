@@ -8,7 +8,7 @@ use crate::key::{MeterName, Part, ShardNumber};
 use crate::record::{PlanUid, PlanVersionStart, Record, RegistryEntry, Subscription};
 use crate::state::{ItemKey, ShardState};
 use calendar::{Instant, Interval};
-use ids::{AccountId, ResourceUid};
+use ids::AccountId;
 use money::Quantity;
 use std::collections::BTreeSet;
 
@@ -61,8 +61,14 @@ impl Fold<'_> {
             Record::Subscription(subscription) => self.subscription(subscription),
             Record::PlanVersion(start) => self.plan_version(start),
             Record::Meter(rule) => {
-                let is_new = self.state.meters.get(&rule.name).is_none();
+                let known = self.state.meters.get(&rule.name);
+                if known == Some(rule) {
+                    return;
+                }
+                let is_new = known.is_none();
                 self.state.meters.insert(rule.name.clone(), rule.clone());
+                // Steps were judged by the rule of their time and cannot be taken back by another.
+                self.state.forget_steps(Instant::MIN, |key, _| key.meter == rule.name);
                 if is_new {
                     self.count_for_new_meter(rule);
                     self.release_known();
@@ -97,13 +103,16 @@ impl Fold<'_> {
         match known.entries.binary_search_by_key(&entry.valid_from, |known| known.valid_from) {
             Ok(place) => {
                 if let Some(same) = known.entries.get_mut(place) {
+                    if same == entry {
+                        return;
+                    }
                     same.clone_from(entry);
                 }
             }
             Err(place) => known.entries.insert(place, entry.clone()),
         }
         if known.entries.len() > 1 {
-            self.state.forget_steps(entry.valid_from, |key, _| key == entry.resource);
+            self.state.forget_steps(entry.valid_from, |key, _| key.resource == entry.resource);
         }
         self.release(entry.resource);
     }
@@ -115,6 +124,9 @@ impl Fold<'_> {
         match place {
             Ok(place) => {
                 if let Some(same) = known.subscriptions.get_mut(place) {
+                    if same == subscription {
+                        return;
+                    }
                     same.clone_from(subscription);
                 }
             }
@@ -126,7 +138,10 @@ impl Fold<'_> {
     fn plan_version(&mut self, start: &PlanVersionStart) {
         let plan: PlanUid = start.version.plan;
         let known = self.state.plans.get_or_insert_with(&plan, Default::default);
-        known.starts.insert(start.version.generation, start.effective_from);
+        let before = known.starts.insert(start.version.generation, start.effective_from);
+        if before == Some(start.effective_from) {
+            return;
+        }
         let on_plan = |tenant: &AccountId| {
             self.state.subscriptions_of(*tenant).iter().any(|one| one.plan == plan)
         };
@@ -136,7 +151,7 @@ impl Fold<'_> {
 
     /// The timeline of `tenants` has changed from `from` on: windows that begin later are priced by another version.
     /// A window that straddles the change stays with the version it began under; only a change announced late can
-    /// meet one.
+    /// meet one. Under no version it had no price, and takes the one that begins within it.
     fn retime(&mut self, tenants: &[AccountId], from: Instant) {
         self.state.segments.clear();
         for tenant in tenants {
@@ -148,9 +163,10 @@ impl Fold<'_> {
                 .cloned()
                 .collect();
             for key in keys {
-                let version = self.state.version(*tenant, key.start);
+                let start = if key.version.is_none() { key.start.max(from) } else { key.start };
+                let version = self.state.version(*tenant, start);
                 if version != key.version {
-                    self.move_window(key, version);
+                    self.move_window(key, start, version);
                 }
             }
             let shard_owner = *tenant;
@@ -158,9 +174,9 @@ impl Fold<'_> {
         }
     }
 
-    fn move_window(&mut self, key: WindowKey, version: Option<crate::VersionKey>) {
+    fn move_window(&mut self, key: WindowKey, start: Instant, version: Option<crate::VersionKey>) {
         let Some(moved) = self.state.windows.remove(&key) else { return };
-        let target = WindowKey { version, ..key.clone() };
+        let target = WindowKey { start, version, ..key.clone() };
         self.touched_windows.insert(key);
         let window = self.state.windows.get_or_insert_with(&target, || UsageWindow {
             quantity: Quantity::ZERO,
@@ -229,7 +245,7 @@ impl ShardState {
     fn forget_steps(
         &mut self,
         from: Instant,
-        concerns: impl Fn(ResourceUid, Option<AccountId>) -> bool,
+        concerns: impl Fn(&ItemKey, Option<AccountId>) -> bool,
     ) {
         let keys: Vec<ItemKey> = self
             .items
@@ -237,7 +253,7 @@ impl ShardState {
             .filter(|(_, item)| item.last.at > from)
             .filter(|(key, item)| {
                 let owner = self.owner(key.resource, item.last.at).map(|(tenant, _)| tenant);
-                concerns(key.resource, owner)
+                concerns(key, owner)
             })
             .map(|(key, _)| key.clone())
             .collect();

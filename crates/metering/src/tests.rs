@@ -543,3 +543,48 @@ proptest! {
         prop_assert_eq!(windows(&log), windows(&plain));
     }
 }
+
+/// A plan that is known only after time was recorded prices what was held since it began, and a transition that comes
+/// late takes back exactly what was counted.
+#[test]
+fn a_subscription_learnt_late_prices_the_hour_it_begins_in() {
+    let Record::Subscription(mut late) = subscription() else { panic!("a subscription") };
+    late.from = at(300 * SECOND);
+    let mut log = opening();
+    log.retain(|record| !matches!(record, Record::Subscription(_)));
+    log.push(transition(1, 330 * SECOND, 2, false));
+    log.push(Record::Tick { at: at(1_200 * SECOND) });
+    log.push(Record::Subscription(late));
+    log.push(transition(2, 900 * SECOND, 0, true));
+    let (state, _) = fold(&log);
+    assert_eq!(total(&state, "vcpu"), 570 * 2 * 1_000_000);
+    assert!(state.windows().all(|(key, window)| key.version.is_some() && window.quantity.0 > 0));
+}
+
+/// What is declared is said again at every start of the program: holes stay open for what is read back later.
+#[test]
+fn saying_again_what_is_declared_closes_no_hole() {
+    let mut log = opening();
+    log.extend([sample(0, 0), sample(15 * SECOND, 100), sample(600 * SECOND, 5_000)]);
+    let late = sample(300 * SECOND, 2_000);
+    let mut plain = log.clone();
+    plain.push(late.clone());
+    log.extend(opening());
+    log.push(late);
+    let (found, changes) = fold(&log);
+    assert_eq!(changes.counts.fillers, 1);
+    assert_eq!(bytes(&found), bytes(&fold(&plain).0));
+}
+
+/// A step is taken back by the rule it was added under, or not at all.
+#[test]
+fn a_tightened_bound_does_not_bill_twice() {
+    let mut log = opening();
+    log.extend([sample(0, 0), sample(600 * SECOND, 600_000_000)]);
+    let Record::Meter(mut rule) = meter("cpu", MeterKind::Counter) else { panic!("a meter") };
+    rule.base_units_per_second_max = Some(Quantity(1));
+    log.push(Record::Meter(rule));
+    log.push(sample(300 * SECOND, 300_000_000));
+    let (state, _) = fold(&log);
+    assert_eq!(total(&state, "cpu"), 600_000_000);
+}

@@ -228,7 +228,7 @@ pub struct GapReport {
 pub struct InvoiceOrder {
     /// The tenant's name.
     pub tenant: String,
-    /// `now`, by the server's clock, or an instant in RFC 3339.
+    /// `now`, by the server's clock.
     pub through: String,
 }
 

@@ -34,6 +34,8 @@ pub struct InvoiceRow {
     pub total_minor: i64,
     /// The ledger's transaction; absent for an invoice over nothing.
     pub txn: Option<Uuid>,
+    /// The key under which it was asked for.
+    pub idempotency_key: Option<String>,
 }
 
 /// What an invoice charges of one bill line.
@@ -96,7 +98,7 @@ pub async fn invoiced_of(
     .map_err(Error::of("read what is invoiced"))
 }
 
-/// Takes the next number of a series; the last lock that the issuing transaction takes.
+/// Takes the next number of a series, in the transaction that issues.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -130,8 +132,8 @@ pub async fn invoice_add(
     sqlx::query(
         "INSERT INTO billing.invoice
            (tenant, id, entity, series, number, tenant_name, customer, currency, through_microseconds,
-            issued_at_microseconds, net_minor, tax_minor, total_minor, txn)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            issued_at_microseconds, net_minor, tax_minor, total_minor, txn, idempotency_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(invoice.tenant)
     .bind(invoice.id)
@@ -147,6 +149,7 @@ pub async fn invoice_add(
     .bind(invoice.tax_minor)
     .bind(invoice.total_minor)
     .bind(invoice.txn)
+    .bind(&invoice.idempotency_key)
     .execute(&mut *connection)
     .await
     .map_err(Error::of("write an invoice"))?;
@@ -184,7 +187,7 @@ macro_rules! invoice_columns {
     ($rest:literal) => {
         concat!(
             "SELECT tenant, id, entity, series, number, tenant_name, customer, currency, through_microseconds,
-                    issued_at_microseconds, net_minor, tax_minor, total_minor, txn
+                    issued_at_microseconds, net_minor, tax_minor, total_minor, txn, idempotency_key
              FROM billing.invoice ",
             $rest
         )
@@ -223,6 +226,23 @@ pub async fn invoice_by_number(
         .fetch_optional(connection)
         .await
         .map_err(Error::of("read an invoice"))
+}
+
+/// The invoice that was asked for under a key.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn invoice_by_key(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    key: &str,
+) -> Result<Option<InvoiceRow>, Error> {
+    sqlx::query_as(invoice_columns!("WHERE tenant = $1 AND idempotency_key = $2"))
+        .bind(tenant)
+        .bind(key)
+        .fetch_optional(connection)
+        .await
+        .map_err(Error::of("find an invoice by its key"))
 }
 
 /// The lines of an invoice, in order.

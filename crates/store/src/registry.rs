@@ -190,7 +190,7 @@ pub async fn resources_of(
     .map_err(Error::of("read resources"))
 }
 
-/// Adds a subscription; one that begins at the same instant stays as it is.
+/// Adds a subscription; one that begins at the same instant is replaced.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -200,7 +200,9 @@ pub async fn subscription_add(
 ) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO registry.subscription (tenant, id, plan_uid, plan_name, from_microseconds, time_zone, anchor_day)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (tenant, from_microseconds) DO UPDATE SET id = excluded.id, plan_uid = excluded.plan_uid,
+           plan_name = excluded.plan_name, time_zone = excluded.time_zone, anchor_day = excluded.anchor_day",
     )
     .bind(row.tenant)
     .bind(row.id)

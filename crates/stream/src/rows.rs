@@ -18,10 +18,20 @@ pub(crate) fn window(key: &WindowKey, window: Option<&UsageWindow>) -> WindowRow
         window_start_microseconds: key.start.microseconds(),
         plan_uid: key.version.map(|version| version.plan.0),
         plan_generation: key.version.map(|version| version.generation),
-        quantity: window.map_or_else(|| "0".to_owned(), |window| window.quantity.to_string()),
+        quantity: quantity(key, window),
         facts: window.map_or(0, |window| count(window.facts)),
         estimated_facts: window.map_or(0, |window| count(window.estimated_facts)),
     }
+}
+
+/// What is never negative. If it were, by a mistake of ours, the database would refuse it and with it everything that
+/// shares the shard; a window over nothing and a loud log harm one line.
+fn quantity(key: &WindowKey, window: Option<&UsageWindow>) -> String {
+    let quantity = window.map_or(0, |window| window.quantity.0);
+    if quantity < 0 {
+        tracing::error!(resource = %key.resource, meter = %key.meter, start = %key.start, quantity, "a usage window is below nothing");
+    }
+    quantity.max(0).to_string()
 }
 
 /// Writes the facts that an epoch changed.

@@ -9,7 +9,7 @@ use crate::review::Operation;
 use crate::world::World;
 use crds::VirtualMachine;
 use crds::compute::{Transition, VirtualMachineStatus};
-use ids::well_known::ROLE_PROJECT;
+use ids::well_known::{MACHINE_FINALIZER, METERING_FINALIZER, ROLE_PROJECT};
 use std::collections::BTreeMap;
 
 /// What stands against a change of a machine.
@@ -30,6 +30,31 @@ pub fn check(change: &Change<VirtualMachine>, world: &World) -> Verdict {
         record_kept(&status(old), &status(new), &mut verdict);
     }
     verdict
+}
+
+/// The hold that a change takes off a machine: without it the machine would be forgotten before its guest is gone, or
+/// before its last usage is durable. The programs that hold machines are not asked; everybody else has to answer.
+pub fn lets_go(change: &Change<VirtualMachine>) -> Option<&'static str> {
+    let (Operation::Update, Some(old), Some(new)) = (change.operation, &change.old, &change.new)
+    else {
+        return None;
+    };
+    let held = |machine: &VirtualMachine, hold: &str| {
+        machine.metadata.finalizers.iter().flatten().any(|one| one == hold)
+    };
+    [MACHINE_FINALIZER, METERING_FINALIZER]
+        .into_iter()
+        .find(|hold| held(old, hold) && !held(new, hold))
+}
+
+/// Says why the hold stays.
+pub fn refuse_letting_go(finalizer: &str, verdict: &mut Verdict) {
+    verdict.forbid(
+        "metadata.finalizers",
+        format!(
+            "`{finalizer}` is taken off by the program that holds the machine, once its guest is gone and its last usage is recorded; delete the machine and wait"
+        ),
+    );
 }
 
 fn wants_to_run(machine: &VirtualMachine) -> bool {
@@ -231,6 +256,30 @@ mod tests {
         let mut reborn = tenant("acme");
         reborn["metadata"]["uid"] = json!("another-uid");
         assert_eq!(create(scene().tenant(reborn), PROJECT), ["metadata.namespace"]);
+    }
+
+    #[test]
+    fn a_hold_is_not_let_go() {
+        let held = |finalizers: &[&str]| {
+            let mut machine = machine(&json!({}), &json!({}));
+            machine["metadata"]["finalizers"] = json!(finalizers);
+            machine
+        };
+        let both = [MACHINE_FINALIZER, METERING_FINALIZER];
+        let change =
+            |old: Value, new: Value| change_in::<VirtualMachine>(PROJECT, "UPDATE", old, new);
+        for (kept, let_go) in [
+            (vec![METERING_FINALIZER], Some(MACHINE_FINALIZER)),
+            (vec![MACHINE_FINALIZER], Some(METERING_FINALIZER)),
+            (vec![], Some(MACHINE_FINALIZER)),
+            (both.to_vec(), None),
+            (vec![MACHINE_FINALIZER, METERING_FINALIZER, "example.com/backup"], None),
+        ] {
+            assert_eq!(lets_go(&change(held(&both), held(&kept))), let_go, "{kept:?}");
+        }
+        let mut verdict = Verdict::default();
+        refuse_letting_go(METERING_FINALIZER, &mut verdict);
+        assert_eq!(refused_fields(&verdict), ["metadata.finalizers"]);
     }
 
     #[test]
