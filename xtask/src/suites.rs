@@ -11,76 +11,44 @@ use std::time::{Duration, Instant};
 /// Tests that run together.
 struct Suite {
     name: &'static str,
-    /// What `cargo test` is told.
+    /// What `cargo test --workspace` is told.
     arguments: &'static [&'static str],
     needs: &'static [Part],
 }
 
-/// From the quickest to refute a change to the slowest.
+/// From the quickest to refute a change to the slowest. All are picked from the whole workspace, so that dependencies are
+/// built with the same features, once.
 const SUITES: [Suite; 12] = [
-    Suite { name: "pure and unit", arguments: &["--workspace", "--lib", "--bins"], needs: &[] },
-    Suite {
-        name: "command line",
-        arguments: &["--package", "kubectl-freehold", "--tests"],
-        needs: &[],
-    },
-    Suite {
-        name: "oracle",
-        arguments: &["--package", "system-tests", "--test", "oracle"],
-        needs: &[],
-    },
-    Suite {
-        name: "usage log",
-        arguments: &["--package", "stream", "--tests"],
-        needs: &[Part::Postgres],
-    },
-    Suite {
-        name: "providers",
-        arguments: &["--package", "providers", "--test", "contract"],
-        needs: &[Part::Libvirt],
-    },
-    Suite {
-        name: "admission",
-        arguments: &["--package", "webhook", "--test", "cluster"],
-        needs: &[Part::Kubernetes],
-    },
+    Suite { name: "pure and unit", arguments: &["--lib", "--bins"], needs: &[] },
+    Suite { name: "command line", arguments: &["--test", "rate", "--test", "server"], needs: &[] },
+    Suite { name: "oracle", arguments: &["--test", "oracle"], needs: &[] },
+    Suite { name: "usage log", arguments: &["--test", "exactly_once"], needs: &[Part::Postgres] },
+    Suite { name: "providers", arguments: &["--test", "contract"], needs: &[Part::Libvirt] },
+    Suite { name: "admission", arguments: &["--test", "cluster"], needs: &[Part::Kubernetes] },
     Suite {
         name: "operator",
-        arguments: &[
-            "--package",
-            "system-tests",
-            "--test",
-            "database",
-            "--test",
-            "schema",
-            "--test",
-            "operator",
-        ],
+        arguments: &["--test", "database", "--test", "schema", "--test", "operator"],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
     },
     Suite {
         name: "billing",
-        arguments: &["--package", "system-tests", "--test", "billing"],
+        arguments: &["--test", "billing"],
         needs: &[Part::Kubernetes, Part::Postgres],
     },
     Suite {
         name: "guest",
-        arguments: &["--package", "system-tests", "--test", "guest"],
+        arguments: &["--test", "guest"],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt, Part::Prometheus],
     },
     Suite {
         name: "exactness",
-        arguments: &["--package", "system-tests", "--test", "exactness"],
+        arguments: &["--test", "exactness"],
         needs: &[Part::Kubernetes, Part::Postgres],
     },
-    Suite {
-        name: "values of charts",
-        arguments: &["--package", "chart-tests", "--test", "values"],
-        needs: &[Part::Helm],
-    },
+    Suite { name: "values of charts", arguments: &["--test", "values"], needs: &[Part::Helm] },
     Suite {
         name: "charts on a node",
-        arguments: &["--package", "chart-tests", "--test", "install"],
+        arguments: &["--test", "install"],
         needs: &[Part::Helm, Part::Node],
     },
 ];
@@ -118,7 +86,7 @@ fn perform(suite: &Suite, parts: &Parts) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(paths::repository()?)
-        .args(["test", "--no-fail-fast"])
+        .args(["test", "--workspace", "--no-fail-fast"])
         .args(suite.arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     parts.tell(&mut command)?;
