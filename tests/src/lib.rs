@@ -95,6 +95,22 @@ impl Operator {
         Ok(Self { child, log, is_metered, turn: None })
     }
 
+    /// Resident memory.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_mib(&self) -> Result<u64> {
+        let pid = self.child.id().context("the operator has ended already")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line
+            .and_then(|rest| rest.split_whitespace().next())
+            .context("no VmRSS")?
+            .parse()
+            .context("VmRSS is no number")?;
+        Ok(kib / 1024)
+    }
+
     /// Kills it without warning and starts another, as a crash would.
     ///
     /// # Errors
