@@ -41,7 +41,7 @@ use stream::{PostgresLog, UsageLog};
 use testkit::database::{self, Database};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 const SENDERS: usize = 8;
@@ -52,6 +52,8 @@ const LINE_POLL: Duration = Duration::from_millis(20);
 const BEATS_PER_SECOND: usize = 20;
 const BEAT_SAMPLES: usize = 500;
 const BEAT_SECONDS: usize = 20;
+/// Sent before latency is taken.
+const ROUNDS_BEFORE: usize = 2;
 
 fn main() -> Result<()> {
     let given: Vec<String> =
@@ -141,7 +143,7 @@ impl Bench {
         };
         let runtime = Handle::current();
         let ended = tokio::task::spawn_blocking(move || engine::run(&stream, workers, &runtime));
-        Running { stop, ended }
+        Running { stop: stop.drop_guard(), ended }
     }
 
     /// Waits until every entry of the log is in lines.
@@ -216,15 +218,15 @@ async fn price(pool: &PgPool, log: &PostgresLog) -> Result<()> {
     Ok(())
 }
 
-/// A stream at work.
+/// A stream at work; it ends with this value.
 struct Running {
-    stop: CancellationToken,
+    stop: DropGuard,
     ended: JoinHandle<Result<(), StreamError>>,
 }
 
 impl Running {
     async fn stop(self) -> Result<()> {
-        self.stop.cancel();
+        drop(self.stop);
         Ok(self.ended.await??)
     }
 }
@@ -344,8 +346,8 @@ async fn replay(bench: &Bench, workers: usize) -> Result<Duration> {
 async fn latency(series: usize, workers: usize) -> Result<()> {
     let bench = Bench::new(series).await?;
     let running = bench.start(workers);
-    // The first round is the baseline: it makes the lines, at zero.
-    send_all(&bench.door, &bodies(series, 1)?).await?;
+    // The first round is the baseline, the second makes the lines.
+    send_all(&bench.door, &bodies(series, ROUNDS_BEFORE)?).await?;
     bench.rest(&running).await?;
     let chunks: Vec<_> = (0..series)
         .step_by(BEAT_SAMPLES)
@@ -353,20 +355,16 @@ async fn latency(series: usize, workers: usize) -> Result<()> {
         .collect();
     let mut beats = Vec::new();
     let rounds = (BEATS_PER_SECOND * BEAT_SECONDS).div_ceil(chunks.len());
-    for round in 1..=rounds {
-        for (place, chunk) in chunks.iter().enumerate() {
-            beats.push((
-                place,
-                round,
-                Bytes::from(packed(&request(chunk.clone(), round), Protocol::V1)?),
-            ));
+    for round in ROUNDS_BEFORE..ROUNDS_BEFORE + rounds {
+        for chunk in &chunks {
+            beats.push(Bytes::from(packed(&request(chunk.clone(), round), Protocol::V1)?));
         }
     }
     let keys = probes(&bench.pool, chunks.iter().map(|chunk| chunk.start)).await?;
     let began = Instant::now() + Duration::from_millis(100);
     let watch = tokio::spawn(watch(bench.pool.clone(), keys, began, rounds));
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    for (beat, (_, _, body)) in beats.into_iter().enumerate() {
+    for (beat, body) in beats.into_iter().enumerate() {
         let door = bench.door.clone();
         tokio::time::sleep_until((began + due(beat)).into()).await;
         tasks.spawn(async move { send(&door, body).await });
@@ -377,7 +375,7 @@ async fn latency(series: usize, workers: usize) -> Result<()> {
     let mut took = watch.await??;
     took.sort_unstable();
     bench.rest(&running).await?;
-    bench.check(series, rounds + 1).await?;
+    bench.check(series, ROUNDS_BEFORE + rounds).await?;
     running.stop().await?;
     bench.end().await?;
     let at = |hundredths: usize| took.get((took.len() * hundredths / 100).min(took.len() - 1));
@@ -427,9 +425,10 @@ async fn watch(
     began: Instant,
     rounds: usize,
 ) -> Result<Vec<Duration>> {
-    let mut seen = vec![0_usize; keys.len()];
+    let last = ROUNDS_BEFORE + rounds - 1;
+    let mut seen = vec![ROUNDS_BEFORE - 1; keys.len()];
     let mut took = Vec::new();
-    while seen.iter().any(|one| *one < rounds) {
+    while seen.iter().any(|one| *one < last) {
         let quantities: Vec<(i64,)> = sqlx::query_as(
             "SELECT line.quantity::bigint FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS probe (tenant, key, place)
              JOIN billing.line AS line ON line.tenant = probe.tenant AND line.line_key = probe.key ORDER BY place",
@@ -441,8 +440,8 @@ async fn watch(
         let now = Instant::now();
         for (place, ((quantity,), seen)) in quantities.iter().zip(&mut seen).enumerate() {
             let found = usize::try_from(quantity / STEP_BASE_UNITS)?;
-            for round in *seen..found {
-                let beat = round * keys.len() + place;
+            for round in *seen + 1..=found {
+                let beat = (round - ROUNDS_BEFORE) * keys.len() + place;
                 took.push(now.saturating_duration_since(began + due(beat)));
             }
             *seen = found.max(*seen);
