@@ -10,41 +10,27 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
-#[path = "../src/intake/messages.rs"]
-mod messages;
+mod generator;
 
 use anyhow::{Context, Result, anyhow};
 use billing_controller::intake::protocol::{LabelsKeyMaker, Protocol, decode, unpack};
-use billing_controller::intake::{
-    Identity, MeterIndex, Normaliser, NormaliserSettings, SampledMeter,
-};
-use calendar::{Instant, Periods};
-use ids::{AccountId, ResourceUid};
-use messages::{Label, Request, TimeSeries, WriteRequest, as_v2};
-use metering::{
-    GapPolicy, MeterKind, MeterRule, PlanUid, Record, RegistryEntry, ShardNumber, ShardState,
-    Subscription,
-};
+use billing_controller::intake::{Normaliser, NormaliserSettings};
+use generator::messages::{Request, WriteRequest};
+use generator::{Objects, SERIES_PER_REQUEST, STEP_BASE_UNITS, instant, packed, request};
+use metering::{ShardNumber, ShardState};
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::Flush;
-use uuid::Uuid;
 
-const SERIES_PER_REQUEST: usize = 2_000;
-const SERIES_PER_OBJECT: usize = 20;
-const OBJECTS_PER_ACCOUNT: usize = 20;
 const EPOCH_RECORDS: usize = 50_000;
 /// Enough samples for a figure that holds.
 const SAMPLES_MIN: usize = 1_000_000;
 /// How many samples the figures beside are taken from.
 const BESIDE_SAMPLES: usize = 200_000;
 const BYTES_MAX: usize = 32 << 20;
-/// 2026-11-01T00:00:00Z.
-const START_MILLISECONDS: i64 = 1_793_491_200_000;
-const METRIC: &str = "freehold_domain_interface_bytes_total";
 
 fn main() -> Result<()> {
     let given: Vec<usize> = std::env::args().filter_map(|text| text.parse().ok()).collect();
@@ -89,7 +75,7 @@ fn measure(series: usize, protocol: Protocol) -> Result<()> {
     let settings =
         NormaliserSettings { series_remembered_max: 2 * series, ..NormaliserSettings::default() };
     let normaliser = Normaliser::new(objects.clone(), settings);
-    let mut shards = objects.shards()?;
+    let mut shards = shards(&objects)?;
     let mut times = Times::default();
     let rounds = SAMPLES_MIN.div_ceil(series).max(2);
     let mut waiting = Flush::new();
@@ -167,7 +153,7 @@ fn fold(
 fn check(shards: &BTreeMap<ShardNumber, ShardState>, series: usize, rounds: usize) -> Result<()> {
     let windows = shards.values().flat_map(ShardState::windows);
     let found: i128 = windows.map(|(_, window)| window.quantity.0).sum();
-    let wanted = i128::try_from(series)? * i128::try_from(rounds)? * 1_000;
+    let wanted = i128::try_from(series)? * i128::try_from(rounds)? * i128::from(STEP_BASE_UNITS);
     if found == wanted { Ok(()) } else { Err(anyhow!("folded to {found}, not {wanted}")) }
 }
 
@@ -194,135 +180,12 @@ fn report(series: usize, protocol: Protocol, rounds: usize, times: &Times) {
     println!("  bytes a sample: {sent} received, {logged} in the log");
 }
 
-fn instant(round: usize) -> Result<Instant> {
-    Ok(Instant::from_milliseconds(START_MILLISECONDS + 15_000 * i64::try_from(round)?)?)
-}
-
-fn object(series: usize) -> ResourceUid {
-    let number = u128::try_from(series / SERIES_PER_OBJECT).unwrap_or(0) + 1;
-    // Spread as UIDs are.
-    ResourceUid(Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)))
-}
-
-fn account(series: usize) -> AccountId {
-    let number = u128::try_from(series / SERIES_PER_OBJECT / OBJECTS_PER_ACCOUNT).unwrap_or(0);
-    AccountId(Uuid::from_u128(number + 1))
-}
-
-fn request(series: std::ops::Range<usize>, round: usize) -> WriteRequest {
-    let milliseconds = 15_000 * i64::try_from(round).unwrap_or(0);
-    let value = f64::from(u32::try_from(round).unwrap_or(0)) + 17.0;
-    let timeseries = series.map(|number| TimeSeries {
-        labels: labels(number),
-        samples: vec![messages::Sample {
-            value,
-            timestamp: START_MILLISECONDS + milliseconds,
-            start_timestamp: 0,
-        }],
-        ..Default::default()
+/// All shards, knowing the meter, the objects and the accounts.
+fn shards(objects: &Objects) -> Result<BTreeMap<ShardNumber, ShardState>> {
+    let declared = objects.declarations()?.into_iter().map(|(shard, records)| {
+        let mut state = ShardState::new(shard);
+        metering::step(&mut state, &records);
+        (shard, state)
     });
-    WriteRequest { timeseries: timeseries.collect(), metadata: Vec::new() }
-}
-
-fn labels(number: usize) -> Vec<Label> {
-    let host = number / SERIES_PER_OBJECT / 50;
-    let object_number = number / SERIES_PER_OBJECT;
-    [
-        ("__name__", METRIC.to_owned()),
-        ("cluster", "frankfurt-1".to_owned()),
-        ("direction", "receive".to_owned()),
-        ("domain", format!("instance-{object_number:08}")),
-        ("host", format!("machine-{host:05}.rack-{:03}.frankfurt.example", host / 40)),
-        ("instance", format!("10.{}.{}.7:9177", host / 250, host % 250)),
-        ("interface", format!("tap{:02}", number % SERIES_PER_OBJECT)),
-        ("job", "libvirt-exporter".to_owned()),
-        ("prometheus", "monitoring/frankfurt-1".to_owned()),
-        ("prometheus_replica", "prometheus-frankfurt-1-0".to_owned()),
-        ("uuid", object(number).to_string()),
-    ]
-    .into_iter()
-    .map(|(name, value)| Label { name: name.to_owned(), value })
-    .collect()
-}
-
-fn packed(request: &WriteRequest, protocol: Protocol) -> Result<Vec<u8>> {
-    let message = match protocol {
-        Protocol::V1 => request.encode_to_vec(),
-        Protocol::V2 => as_v2(request).encode_to_vec(),
-    };
-    Ok(snap::raw::Encoder::new().compress_vec(&message)?)
-}
-
-/// Who owns what, and one meter.
-struct Objects {
-    owners: BTreeMap<ResourceUid, AccountId>,
-    meters: Arc<MeterIndex>,
-}
-
-impl Identity for Objects {
-    fn account_of(&self, resource: ResourceUid) -> Option<AccountId> {
-        self.owners.get(&resource).copied()
-    }
-
-    fn meters(&self) -> Arc<MeterIndex> {
-        self.meters.clone()
-    }
-}
-
-impl Objects {
-    fn new(series: usize) -> Self {
-        let first = (0..series).step_by(SERIES_PER_OBJECT);
-        let owners = first.map(|number| (object(number), account(number))).collect();
-        let meter = SampledMeter {
-            name: "traffic".into(),
-            metric: METRIC.to_owned(),
-            match_labels: BTreeMap::from([("direction".to_owned(), "receive".to_owned())]),
-            resource_label: "uuid".to_owned(),
-            part_label: Some("interface".to_owned()),
-            base_units_per_unit: 1_000,
-        };
-        Self { owners, meters: Arc::new(MeterIndex::new([meter])) }
-    }
-
-    /// All shards, knowing the meter, the objects and the accounts.
-    fn shards(&self) -> Result<BTreeMap<ShardNumber, ShardState>> {
-        let start = instant(0)?;
-        let mut shards: BTreeMap<ShardNumber, ShardState> =
-            ShardNumber::all().map(|shard| (shard, ShardState::new(shard))).collect();
-        let rule = Record::Meter(MeterRule {
-            name: "traffic".into(),
-            kind: MeterKind::Counter,
-            base_units_per_unit: 1_000,
-            interval_microseconds: 15_000_000,
-            base_units_per_second_max: None,
-            gap_policy: GapPolicy::Hold,
-            expected_of_kinds: BTreeSet::new(),
-        });
-        for state in shards.values_mut() {
-            metering::step(state, [&rule]);
-        }
-        for (resource, tenant) in &self.owners {
-            let subscription = Record::Subscription(Subscription {
-                tenant: *tenant,
-                id: tenant.0,
-                plan: PlanUid(Uuid::from_u128(1)),
-                from: start,
-                periods: Periods::utc(),
-            });
-            let entry = Record::Registry(RegistryEntry {
-                resource: *resource,
-                tenant: *tenant,
-                project: "bench".to_owned(),
-                kind: "VirtualMachine".to_owned(),
-                name: "bench".to_owned(),
-                // Born before the period: the first sample is a baseline.
-                created_at: start.plus_microseconds(-1),
-                valid_from: start.plus_microseconds(-1),
-                valid_to: None,
-            });
-            let state = shards.get_mut(&ShardNumber::of(*tenant)).context("no such shard")?;
-            metering::step(state, [&subscription, &entry]);
-        }
-        Ok(shards)
-    }
+    Ok(declared.collect())
 }

@@ -15,12 +15,18 @@ struct Bench {
     needs: &'static [Part],
 }
 
-const BENCHES: [Bench; 2] = [
+const BENCHES: [Bench; 3] = [
     Bench {
         name: "admission",
         package: "webhook",
         target: "admission",
         needs: &[Part::Kubernetes],
+    },
+    Bench {
+        name: "durable",
+        package: "billing-controller",
+        target: "durable",
+        needs: &[Part::Postgres],
     },
     Bench { name: "intake", package: "billing-controller", target: "intake", needs: &[] },
 ];
