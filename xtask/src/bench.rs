@@ -15,7 +15,7 @@ struct Bench {
     needs: &'static [Part],
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     Bench {
         name: "admission",
         package: "webhook",
@@ -29,6 +29,7 @@ const BENCHES: [Bench; 3] = [
         needs: &[Part::Postgres],
     },
     Bench { name: "intake", package: "billing-controller", target: "intake", needs: &[] },
+    Bench { name: "memory", package: "system-tests", target: "memory", needs: &[Part::Kubernetes] },
 ];
 
 /// Runs the benchmarks whose name contains `wanted`; true if all ended well.

@@ -9,7 +9,7 @@ use metering::{Record, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 use stream::{FoldError, Folded, Folder, LinesDue, PostgresLog};
 
-/// With no more dirty windows than these, lines are written with every epoch.
+/// With no more dirty windows than these in all shards of a worker, lines are written with every epoch.
 const DIRTY_NOW_MAX: usize = 2_000;
 /// With more, after so many epochs.
 const EPOCHS_MAX: i64 = 8;
@@ -99,11 +99,14 @@ impl Owned {
         stream: &Stream,
         catalogue: &mut Catalogue,
     ) -> Result<(), CatalogueError> {
+        let dirty: usize = self.works.values().map(|work| work.folder.dirty().len()).sum();
         let Some(work) = self.works.get_mut(&shard) else { return Ok(()) };
         let fees = work.take_fees_due();
+        // One without anything dirty only moves its position on, which others may wait for.
         let is_due = work.folded.is_none()
             || !fees.is_empty()
-            || work.folder.dirty().len() <= DIRTY_NOW_MAX
+            || work.folder.dirty().is_empty()
+            || dirty <= DIRTY_NOW_MAX
             || work.folder.epochs_since_lines() >= EPOCHS_MAX;
         if !is_due {
             return Ok(());
