@@ -120,8 +120,8 @@ impl Bench {
         log.append(objects.declarations()?).await?;
         let now = instant(0)?.plus_microseconds(86_400_000_000);
         let now = jiff::Timestamp::from_microsecond(now.microseconds())?;
-        let mut settings = IntakeSettings::default();
-        settings.append_timeout = Duration::from_mins(2);
+        let settings =
+            IntakeSettings { append_timeout: Duration::from_mins(2), ..IntakeSettings::default() };
         let state = IntakeState::new(
             objects,
             Arc::new(log.clone()),

@@ -1,12 +1,11 @@
 //! The billing-controller as a process, and what tests ask it.
 
-use crate::{SOON, ensure_namespace, unique};
+use crate::{SOON, ensure_namespace, free_port, unique};
 use anyhow::{Context, Result, bail};
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use testkit::database::{self, Database};
@@ -229,8 +228,4 @@ fn spawn(
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
     Ok((child, log))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

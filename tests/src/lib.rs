@@ -264,6 +264,10 @@ pub fn tenant_declaration(name: &str) -> Value {
     })
 }
 
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// A name that no other test has.
 pub fn unique(prefix: &str) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();

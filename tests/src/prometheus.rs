@@ -1,11 +1,10 @@
 //! A real Prometheus of a test's own, over the exporter of the run's libvirt.
 
-use crate::{SOON, unique};
+use crate::{SOON, free_port, unique};
 use anyhow::{Context, Result, bail};
 use kube::client::Body;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use testkit::{LIBVIRT_SOCKET, eventually, setting};
@@ -153,8 +152,4 @@ fn spawn(command: &mut Command, log: &std::path::Path) -> Result<Child> {
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("start {command:?}"))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
