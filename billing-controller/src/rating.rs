@@ -6,6 +6,8 @@
 
 mod catalogue;
 mod fees;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use catalogue::{Catalogue, CatalogueError, versions_of};
@@ -179,27 +181,5 @@ fn unpriced(group: &Group, version: Option<metering::VersionKey>, quantity: i128
         plan_uid: version.map_or(store::Uuid::nil(), |version| version.plan.0),
         generation: version.map_or(0, |version| version.generation),
         quantity: quantity.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_joined() {
-        let at = |text: &str| text.parse::<Instant>().unwrap();
-        let hour = |from: &str, to: &str| Interval::new(at(from), at(to));
-        let text = multirange(&[
-            hour("2026-11-01T01:00:00Z", "2026-11-01T02:00:00Z"),
-            hour("2026-11-01T00:00:00Z", "2026-11-01T01:00:00Z"),
-            hour("2026-11-01T05:00:00Z", "2026-11-01T05:00:00Z"),
-            hour("2026-11-01T03:00:00Z", "2026-11-01T04:00:00Z"),
-        ]);
-        assert_eq!(
-            text,
-            "{[2026-11-01T00:00:00Z,2026-11-01T02:00:00Z),[2026-11-01T03:00:00Z,2026-11-01T04:00:00Z)}"
-        );
-        assert_eq!(multirange(&[]), "{}");
     }
 }
