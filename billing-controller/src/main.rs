@@ -130,9 +130,9 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let health = health::router(parts.metrics.clone(), readiness.clone());
     serve::spawn(&mut tasks, "health server", arguments.health_address, health, &stop).await?;
-    world.watch(&mut tasks, &stop);
     let controllers = registry::register(&world, &parts.metrics, &stop);
     world.feed_owners();
+    world.watch(&mut tasks, &stop);
     tokio::select! {
         () = world.wait_until_full() => {}
         () = stop.cancelled() => return Ok(()),

@@ -85,8 +85,8 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
             "health server"
         }
     });
-    world.watch(&mut tasks, &stop);
     let controllers = world::register(&world, &metrics, &stop);
+    world.watch(&mut tasks, &stop);
     tokio::select! {
         () = world.wait_until_full() => {}
         () = stop.cancelled() => return Ok(()),

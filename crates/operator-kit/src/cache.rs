@@ -55,9 +55,12 @@ where
         self.store.get(&key)
     }
 
-    /// Calls `listener` with every object that appears, changes or goes; it must be quick and not block.
+    /// Calls `listener` with every object that appears, changes or goes; it must be quick and not block. Who comes when
+    /// the watch runs already is first told all there is: what the first list said is said only once.
     pub fn on_change(&self, listener: impl Fn(&K) + Send + Sync + 'static) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.state().iter().for_each(|object| listener(object));
+        listeners.push(Box::new(listener));
     }
 
     /// Watches until the program ends; trouble is retried with growing delays.
@@ -167,5 +170,43 @@ pub fn key_of<K: ResourceExt>(object: &K) -> String {
     match object.namespace() {
         Some(namespace) => format!("{namespace}/{}", object.name_any()),
         None => object.name_any(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::client::Body;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn event(name: &str) -> DeserializeGuard<Namespace> {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        DeserializeGuard(Ok(namespace))
+    }
+
+    #[tokio::test]
+    async fn a_late_listener_misses_nothing() {
+        let (service, _server) =
+            tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
+        let cache: Cache<Namespace> = Cache::new(Client::new(service, "default"));
+        let mut writer = cache.writer.lock().unwrap().take().unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let listen = || {
+            let told = Arc::clone(&told);
+            cache.on_change(move |_| {
+                told.fetch_add(1, Ordering::SeqCst);
+            });
+        };
+        listen();
+        for event in [Event::Init, Event::InitApply(event("a")), Event::InitDone] {
+            cache.take(event, &mut writer);
+        }
+        assert_eq!(told.load(Ordering::SeqCst), 1, "who was there is told by the first list");
+        listen();
+        assert_eq!(told.load(Ordering::SeqCst), 2, "who comes later is told what there is");
+        cache.take(Event::Apply(event("b")), &mut writer);
+        assert_eq!(told.load(Ordering::SeqCst), 4, "both hear of what changes");
     }
 }
