@@ -40,6 +40,14 @@ pub enum IssueError {
         /// The tenant.
         tenant: String,
     },
+    /// The account's shard is parked, so its usage cannot be counted up to the present.
+    #[error("usage of tenant {tenant} cannot be counted at present: its shard {shard} is parked")]
+    Parked {
+        /// The tenant.
+        tenant: String,
+        /// The shard.
+        shard: i16,
+    },
     /// Nothing has been used since the last invoice.
     #[error("tenant {tenant} has used nothing that is not invoiced yet")]
     Nothing {
@@ -127,6 +135,7 @@ pub async fn issue(
 /// Lets time come to the present in the account's shard, and waits until its lines are there.
 async fn catch_up(pool: &PgPool, log: &PostgresLog, order: &Order) -> Result<(), IssueError> {
     let shard = ShardNumber::of(AccountId(order.account.tenant));
+    let number = i16::from(shard.number());
     log.append([(shard, vec![Record::Tick { at: order.through }])].into()).await?;
     let acquire = |source| store::Error::Database { act: "issue an invoice", source };
     let heads = {
@@ -137,8 +146,15 @@ async fn catch_up(pool: &PgPool, log: &PostgresLog, order: &Order) -> Result<(),
     // No connection is held between looks: the stream that is waited for needs them.
     let position = async || {
         let mut connection = pool.acquire().await.map_err(acquire)?;
-        store::shard::lines_next_seq(&mut connection, i16::from(shard.number())).await
+        store::shard::lines_next_seq(&mut connection, number).await
     };
+    let parked = {
+        let mut connection = pool.acquire().await.map_err(acquire)?;
+        store::shard::parked(&mut connection).await?
+    };
+    if parked.iter().any(|(parked, _)| *parked == number) {
+        return Err(IssueError::Parked { tenant: order.account.name.clone(), shard: number });
+    }
     let reached = async {
         while position().await? < head {
             tokio::time::sleep(CATCH_UP_LOOK).await;

@@ -2,6 +2,7 @@
 //!
 //! A library beside its program, so that benchmarks and whole-system tests reach the same parts that run.
 
+pub mod clock;
 pub mod intake;
 pub mod invoices;
 pub mod query;

@@ -3,6 +3,7 @@
 mod serve;
 
 use anyhow::{Context, Result, anyhow, bail};
+use billing_controller::clock::DatabaseClock;
 use billing_controller::intake::{
     IntakeSettings, IntakeState, LastReceived, OutageSettings, OutageWatch, PrometheusClient,
     watch_outages,
@@ -94,7 +95,7 @@ async fn main() -> Result<()> {
 struct Parts {
     pool: PgPool,
     log: PostgresLog,
-    clock: Arc<dyn Clock>,
+    clock: Arc<DatabaseClock>,
     metrics: Metrics,
     owners: Arc<KnownOwners>,
     stop: CancellationToken,
@@ -113,16 +114,16 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     let parts = Parts {
         log: PostgresLog::new(pool.clone()),
         owners: Arc::new(KnownOwners::load(&pool).await?),
-        pool,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(DatabaseClock::ask_first(&pool, Arc::new(SystemClock)).await?),
         metrics: Metrics::default(),
         stop: stop.clone(),
+        pool,
     };
     let (readiness, fence) = (Readiness::default(), Fence::default());
     let world = Arc::new(World::new(
         client.clone(),
         fence.clone(),
-        Arc::clone(&parts.clock),
+        Arc::clone(&parts.clock) as _,
         parts.pool.clone(),
         parts.log.clone(),
         Arc::clone(&parts.owners),
@@ -144,7 +145,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
         &arguments.namespace,
         "freehold-billing-controller",
         &identity,
-        Arc::clone(&parts.clock),
+        Arc::new(SystemClock),
         fence,
     );
     if !election.acquire(&stop).await {
@@ -154,6 +155,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     for controller in controllers {
         tasks.spawn(controller);
     }
+    keep_time(&parts, &mut tasks);
     start_stream(&parts, &arguments, &mut tasks);
     start_ticks(&parts, arguments.tick_seconds, &mut tasks);
     start_intake(&parts, &arguments, &mut tasks).await?;
@@ -242,6 +244,16 @@ fn start_stream(parts: &Parts, arguments: &Arguments, tasks: &mut JoinSet<&'stat
     });
 }
 
+/// Keeps the database's time known, and how far this machine's clock is from it.
+fn keep_time(parts: &Parts, tasks: &mut JoinSet<&'static str>) {
+    let (clock, pool, stop) = (Arc::clone(&parts.clock), parts.pool.clone(), parts.stop.clone());
+    clock.register(&parts.metrics);
+    tasks.spawn(async move {
+        clock.keep(&pool, &stop).await;
+        "the database's time"
+    });
+}
+
 /// Says in the log how far time has come. A tick that cannot be said is said late; nothing is lost by it.
 fn start_ticks(parts: &Parts, seconds: u64, tasks: &mut JoinSet<&'static str>) {
     let (log, clock, stop) = (parts.log.clone(), Arc::clone(&parts.clock), parts.stop.clone());
@@ -287,7 +299,7 @@ async fn start_intake(
     let state = IntakeState::new(
         identity,
         Arc::clone(&log),
-        Arc::clone(&parts.clock),
+        Arc::clone(&parts.clock) as _,
         Arc::clone(&received),
         &parts.metrics,
         settings,
@@ -297,7 +309,7 @@ async fn start_intake(
         prometheus: prometheus.transpose().context("--prometheus-url")?,
         normaliser: Arc::clone(state.normaliser()),
         log,
-        clock: Arc::clone(&parts.clock),
+        clock: Arc::clone(&parts.clock) as _,
         received: Arc::clone(&received),
         figures: state.figures().clone(),
     };

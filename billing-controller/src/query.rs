@@ -10,9 +10,9 @@ mod invoice;
 mod refusal;
 mod usage;
 
+use crate::clock::DatabaseClock;
 use axum::Router;
 use axum::routing::get;
-use operator_kit::Clock;
 use refusal::Refusal;
 use std::sync::Arc;
 use store::registry::AccountRow;
@@ -27,7 +27,7 @@ pub struct QueryState {
     /// The usage log, for samples and to wait for what was just used.
     pub log: PostgresLog,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<DatabaseClock>,
     /// The legal entity that issues invoices.
     pub entity: Arc<str>,
 }

@@ -4,8 +4,10 @@
 //!
 //! A worker owns the shards whose number modulo the count of workers is its own, claims them when it starts, and reads
 //! them from where they stand. Timely routes batches to their owners and tells how far everything has come; what must
-//! not be lost or doubled is decided by the database's compare-and-set alone. The first failure ends all workers, and
-//! with them the program: whoever starts next claims anew.
+//! not be lost or doubled is decided by the database's compare-and-set alone.
+//!
+//! A shard whose own content is refused, by the database or by a decoder, is parked: the others go on, and it is claimed
+//! anew from time to time. Any other failure ends all workers, and whoever starts next claims anew.
 
 mod figures;
 mod work;
@@ -60,6 +62,17 @@ impl StreamError {
     /// Whether another process has claimed a shard.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Fold(FoldError::Stale(_)))
+    }
+
+    /// Whether what one shard holds is at fault, so that the others can go on.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Fold(error) => error.is_refusal(),
+            Self::Log(error) => error.is_refusal(),
+            Self::Catalogue(error) => error.is_refusal(),
+            Self::Store(error) => error.is_refusal(),
+            Self::Engine(_) => false,
+        }
     }
 }
 
@@ -119,13 +132,18 @@ fn work_shards(worker: &mut Worker, stream: &Stream, runtime: &Handle) -> Result
     let own: Vec<ShardNumber> =
         ShardNumber::all().filter(|shard| usize::from(shard.number()) % peers == index).collect();
     let owned = Rc::new(RefCell::new(runtime.block_on(Owned::claim(stream, &own))?));
+    stream.metrics.parked(index, owned.borrow().parked_count());
     let failure: Rc<RefCell<Option<StreamError>>> = Rc::default();
     let (mut input, probe) = dataflow(worker, stream, runtime, &owned, &failure);
     let mut news = stream.log.news();
     let mut epoch = 0_u64;
     while !stream.stop.is_cancelled() {
         news.mark_unchanged();
-        let batches = runtime.block_on(read(stream, &owned))?;
+        runtime.block_on(owned.borrow_mut().claim_parked(stream))?;
+        let (batches, unreadable) = runtime.block_on(read(stream, &owned))?;
+        for (shard, error) in unreadable {
+            runtime.block_on(owned.borrow_mut().park(shard, error.into(), stream))?;
+        }
         let is_idle = batches.is_empty();
         for batch in batches {
             input.send(batch);
@@ -143,6 +161,7 @@ fn work_shards(worker: &mut Worker, stream: &Stream, runtime: &Handle) -> Result
             return Err(error);
         }
         stream.metrics.behind(index, probe.less_than(input.time()));
+        stream.metrics.parked(index, owned.borrow().parked_count());
         if is_idle {
             runtime.block_on(wait(&mut news, &stream.stop));
         }
@@ -158,26 +177,31 @@ async fn wait(news: &mut watch::Receiver<u64>, stop: &CancellationToken) {
     }
 }
 
+/// What was read, and the shards whose entries cannot be.
+type Read = (Vec<Batch>, Vec<(ShardNumber, LogError)>);
+
 /// What the log holds beyond the owned shards' positions, and an empty batch for each shard with lines to be written.
-async fn read(stream: &Stream, owned: &RefCell<Owned>) -> Result<Vec<Batch>, StreamError> {
+async fn read(stream: &Stream, owned: &RefCell<Owned>) -> Result<Read, StreamError> {
     let acquire = |source| store::Error::Database { act: "look at the usage log", source };
     let heads = {
         let mut connection = stream.pool.acquire().await.map_err(acquire)?;
         store::log::log_heads(&mut connection).await?
     };
     let positions = owned.borrow().positions();
-    let mut batches = Vec::new();
+    let (mut batches, mut unreadable) = (Vec::new(), Vec::new());
     for (shard, next_seq, is_dirty) in positions {
         let head = heads.get(usize::from(shard.number())).copied().unwrap_or(0);
         if head > next_seq {
-            let entries = stream.log.read(shard, next_seq, ENTRIES_MAX).await?;
-            batches.push(Batch { shard, entries });
+            match stream.log.read(shard, next_seq, ENTRIES_MAX).await {
+                Ok(entries) => batches.push(Batch { shard, entries }),
+                Err(error) => unreadable.push((shard, error)),
+            }
         } else if is_dirty {
             batches.push(Batch { shard, entries: Vec::new() });
         }
     }
     owned.borrow_mut().expect(batches.iter().map(|batch| batch.shard));
-    Ok(batches)
+    Ok((batches, unreadable))
 }
 
 type Source = InputHandle<u64, CapacityContainerBuilder<Vec<Batch>>>;
@@ -224,7 +248,7 @@ fn dataflow(
                             let rated =
                                 runtime.block_on(owned.rate(*shard, &stream, &mut catalogue));
                             if let Err(error) = rated {
-                                failure.borrow_mut().get_or_insert(error.into());
+                                failure.borrow_mut().get_or_insert(error);
                             }
                         }
                         output.session(&time).give_iterator(tokens.into_iter());
@@ -244,7 +268,7 @@ fn dataflow(
                         }
                         let mut owned = owned.borrow_mut();
                         if let Err(error) = runtime.block_on(owned.commit(&tokens, &stream)) {
-                            failure.borrow_mut().get_or_insert(error.into());
+                            failure.borrow_mut().get_or_insert(error);
                         }
                         output.session(&time).give_iterator(tokens.into_iter());
                     });

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::process::Stdio;
 use testkit::database::{self, Database};
-use testkit::{KUBECONFIG, eventually, setting};
+use testkit::{FAKETIME, KUBECONFIG, eventually, setting};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -25,11 +25,13 @@ pub struct Settings {
     pub tick_seconds: u64,
     /// Where missed samples are read back from.
     pub prometheus_url: Option<String>,
+    /// How wrong its clock is, like `+3600s`.
+    pub clock_offset: Option<&'static str>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 1, tick_seconds: 1, prometheus_url: None }
+        Self { workers: 1, tick_seconds: 1, prometheus_url: None, clock_offset: None }
     }
 }
 
@@ -219,6 +221,10 @@ fn spawn(
         .env("KUBECONFIG", setting(KUBECONFIG)?);
     if let Some(url) = &settings.prometheus_url {
         command.args(["--prometheus-url", url]);
+    }
+    if let Some(offset) = settings.clock_offset {
+        command.env("LD_PRELOAD", setting(FAKETIME)?).env("FAKETIME", offset);
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
     let child = command
         .stdin(Stdio::null())

@@ -8,10 +8,11 @@ use http::{Method, StatusCode};
 use ids::well_known::METERING_FINALIZER;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
+use metering::ShardNumber;
 use pricing::report::{DoctorReport, ExplainReport, InvoiceList, InvoiceReport, UsageReport};
 use serde_json::json;
 use system_tests::billing::{Billing, Settings};
-use system_tests::ground::{bill, ground, home, line, machine, minor};
+use system_tests::ground::{Ground, bill, ground, home, line, machine, minor};
 use system_tests::samples::{Sample, packed, series};
 use system_tests::{Home, Operator, SOON, client, until, until_gone};
 use testkit::eventually;
@@ -205,5 +206,119 @@ async fn questions_are_refused_with_a_reason() -> Result<()> {
         let report: pricing::report::ErrorReport = serde_json::from_str(&answer)?;
         assert!(!report.error.contains('\n'), "{answer}");
     }
+    billing.close().await
+}
+
+fn check<'a>(doctor: &'a DoctorReport, name: &str) -> Result<&'a pricing::report::CheckReport> {
+    doctor.checks.iter().find(|check| check.name == name).context("no such check")
+}
+
+async fn account_of(client: &kube::Client, home: &Home) -> Result<ids::AccountId> {
+    let tenants: Api<crds::Tenant> = Api::all(client.clone());
+    let tenant = tenants.get(&home.tenant).await?;
+    Ok(tenant.account_id().context("no account")?.parse()?)
+}
+
+/// Two tenants whose shards differ.
+async fn two_homes(client: &kube::Client, ground: &Ground) -> Result<(Home, Home)> {
+    let first = home(client, ground).await?;
+    let shard = ShardNumber::of(account_of(client, &first).await?);
+    loop {
+        let second = home(client, ground).await?;
+        if ShardNumber::of(account_of(client, &second).await?) != shard {
+            return Ok((first, second));
+        }
+        second.close().await?;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
+    let client = client().await?;
+    let operator = Operator::start_with(true).await?;
+    let billing = Billing::start(Settings::default()).await?;
+    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
+    let provider = json!({"kind": "Simulator", "simulator": simulator});
+    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let (refused, other) = two_homes(&client, &ground).await?;
+    let account = account_of(&client, &refused).await?;
+    let forbid = format!(
+        "ALTER TABLE billing.line ADD CONSTRAINT poisoned CHECK (tenant <> '{account}') NOT VALID"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(forbid)).execute(&billing.database.pool).await?;
+    for home in [&refused, &other] {
+        let machine = machine(&client, home, &ground, true).await?;
+        let uid = machine.uid().context("no UID")?;
+        let created = machine.metadata.creation_timestamp.context("no creation")?.0;
+        let sample = |value: f64, second: i64| {
+            let timestamp = created.as_millisecond() + second * 1000;
+            Sample { value, timestamp }
+        };
+        let body = packed(vec![series(METRIC, &uid, vec![sample(1.0, 0), sample(8.0, 1)])])?;
+        assert_eq!(billing.write(body).await?, StatusCode::NO_CONTENT);
+    }
+    let is_billed = async |home: &Home| {
+        let bill = bill(&billing, home).await?;
+        Ok(line(&bill, "cpu").filter(|line| line.quantity == "8").map(|_| ()))
+    };
+    eventually("the other tenant is billed", SOON, async || is_billed(&other).await).await?;
+    let shard = ShardNumber::of(account).number();
+    eventually("the doctor names the shard", SOON, async || {
+        let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
+        let found = check(&doctor, "shards")?;
+        Ok((!found.ok && found.message.contains(&format!("shard {shard}:"))).then_some(()))
+    })
+    .await?;
+    let (status, body) = billing.order(&refused.tenant, "parked").await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{}", String::from_utf8_lossy(&body));
+    assert!(String::from_utf8_lossy(&body).contains("parked"));
+    let (status, body) = billing.order(&other.tenant, "goes on").await?;
+    assert_eq!(status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&body));
+
+    sqlx::query("ALTER TABLE billing.line DROP CONSTRAINT poisoned")
+        .execute(&billing.database.pool)
+        .await?;
+    eventually("what waited is billed", SOON, async || is_billed(&refused).await).await?;
+    let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
+    assert!(check(&doctor, "shards")?.ok, "mended by itself");
+    refused.close().await?;
+    other.close().await?;
+    operator.stop().await?;
+    billing.close().await
+}
+
+#[tokio::test]
+async fn a_wrong_clock_moves_no_usage_and_issues_nothing() -> Result<()> {
+    let client = client().await?;
+    let operator = Operator::start_with(true).await?;
+    let settings = Settings { clock_offset: Some("+3600s"), ..Settings::default() };
+    let billing = Billing::start(settings).await?;
+    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
+    let provider = json!({"kind": "Simulator", "simulator": simulator});
+    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let home = home(&client, &ground).await?;
+    machine(&client, &home, &ground, true).await?;
+    let path = format!("/api/v1/usage?tenant={}&meter={}", home.tenant, ground.meters[0]);
+    let usage: UsageReport = eventually("time is counted", SOON, async || {
+        let usage: UsageReport = billing.get(&path).await?;
+        Ok((!usage.windows.is_empty()).then_some(usage))
+    })
+    .await?;
+    let (ahead,): (bool,) =
+        sqlx::query_as("SELECT to_timestamp($1::float8 / 1000000) > clock_timestamp()")
+            .bind(usage.windows.iter().map(|window| window.start.0.microseconds()).max())
+            .fetch_one(&billing.database.pool)
+            .await?;
+    assert!(!ahead, "no usage lies in the hour that only the machine's clock knows");
+    let used: i128 = usage.windows.iter().map(|window| window.base_units.0).sum();
+    assert!(used < 2 * 600 * 1_000_000, "seconds of use, not an hour: {used}");
+    let (status, body) = billing.order(&home.tenant, "wrong").await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{}", String::from_utf8_lossy(&body));
+    assert!(String::from_utf8_lossy(&body).contains("clock"));
+    let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
+    let clocks = check(&doctor, "clocks")?;
+    assert!(!clocks.ok && clocks.message.contains("ahead of"), "{}", clocks.message);
+    home.close().await?;
+    operator.stop().await?;
     billing.close().await
 }

@@ -41,6 +41,9 @@ pub const NODE: [Package; 5] = [
     Package { name: "iptables", file: "/usr/sbin/iptables" },
     Package { name: "iproute2", file: "/usr/bin/ip" },
 ];
+/// A library that lets a program believe another time.
+pub const FAKETIME: Package =
+    Package { name: "libfaketime", file: "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1" };
 /// A shell and the small programs beside it, in one file.
 pub const BUSYBOX: Package = Package { name: "busybox-static", file: "/bin/busybox" };
 

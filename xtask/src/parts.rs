@@ -2,6 +2,7 @@
 
 use crate::kubernetes::{self, Cluster, NodeKind};
 use crate::libvirt::{self, Guest, Libvirt};
+use crate::packages::{self, FAKETIME};
 use crate::run::{self, Run};
 use crate::{images, paths, postgres, prometheus, tools};
 use anyhow::{Context, Result, bail};
@@ -23,6 +24,8 @@ pub enum Part {
     Helm,
     /// The programs of Prometheus and its libvirt exporter: whoever needs them starts its own, which knows where to write.
     Prometheus,
+    /// The library by which a program's clock is wrong.
+    WrongClock,
 }
 
 /// The real parts that were started.
@@ -34,6 +37,7 @@ pub struct Parts {
     prometheus: Option<(&'static Path, &'static Path)>,
     node: Option<Cluster>,
     helm: Option<PathBuf>,
+    wrong_clock: Option<&'static str>,
     logs: PathBuf,
 }
 
@@ -68,6 +72,10 @@ impl Parts {
                 self.node = Some(cluster);
             }
             Part::Helm => self.helm = Some(tools::helm()?),
+            Part::WrongClock => {
+                packages::require(&[FAKETIME])?;
+                self.wrong_clock = Some(FAKETIME.file);
+            }
             Part::Kubernetes | Part::Postgres | Part::Libvirt | Part::Prometheus | Part::Node => {}
         }
         Ok(())
@@ -97,6 +105,9 @@ impl Parts {
         }
         if let Some(helm) = &self.helm {
             command.env("FREEHOLD_TEST_HELM", helm);
+        }
+        if let Some(library) = self.wrong_clock {
+            command.env("FREEHOLD_TEST_FAKETIME", library);
         }
         if let Some((server, exporter)) = self.prometheus {
             command.env("FREEHOLD_TEST_PROMETHEUS", server);

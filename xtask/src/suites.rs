@@ -33,7 +33,7 @@ const SUITES: [Suite; 12] = [
     Suite {
         name: "billing",
         arguments: &["--test", "billing"],
-        needs: &[Part::Kubernetes, Part::Postgres],
+        needs: &[Part::Kubernetes, Part::Postgres, Part::WrongClock],
     },
     Suite {
         name: "guest",

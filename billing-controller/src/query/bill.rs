@@ -9,6 +9,7 @@ use calendar::{Instant, Periods};
 use ids::AccountId;
 use jiff::civil::Date;
 use money::{Amount, Currency};
+use operator_kit::Clock;
 use pricing::Unpriced;
 use pricing::report::{BillReport, InstantText, LineReport, PeriodReport};
 use serde::Deserialize;

@@ -4,6 +4,7 @@ use super::QueryState;
 use super::refusal::Refusal;
 use axum::Json;
 use axum::extract::State;
+use operator_kit::Clock;
 use pricing::report::{CheckReport, DoctorReport};
 use store::PgConnection;
 
@@ -25,7 +26,9 @@ pub(super) async fn show(State(state): State<QueryState>) -> Result<Json<DoctorR
             suspense(&mut connection).await?,
             gaps(&mut connection).await?,
             stream(&mut connection).await?,
+            shards(&mut connection).await?,
             receiver(&mut connection, now).await?,
+            clocks(&state),
         ],
     }))
 }
@@ -92,6 +95,25 @@ async fn stream(connection: &mut PgConnection) -> Result<CheckReport, Refusal> {
         .collect();
     let remedy = "see the billing-controller's log; more --workers may help";
     Ok(check("stream", &findings, "bills are up to date with the usage log", remedy))
+}
+
+fn clocks(state: &QueryState) -> CheckReport {
+    let skew = state.clock.skew_too_large();
+    let finding = skew.map(|skew| {
+        let side = if skew.is_positive() { "ahead of" } else { "behind" };
+        format!("this machine's clock is {} {side} the database's", skew.abs())
+    });
+    let findings: Vec<String> = finding.into_iter().collect();
+    let remedy = "set both machines by NTP; until then no invoice is issued";
+    check("clocks", &findings, "this machine and the database agree on the time", remedy)
+}
+
+async fn shards(connection: &mut PgConnection) -> Result<CheckReport, Refusal> {
+    let parked = store::shard::parked(connection).await?;
+    let findings: Vec<String> =
+        parked.into_iter().map(|(shard, because)| format!("shard {shard}: {because}")).collect();
+    let remedy = "bills of these shards' tenants stand still; mend what is refused, they are tried again by themselves";
+    Ok(check("shards", &findings, "every shard of the usage log is folded", remedy))
 }
 
 async fn receiver(connection: &mut PgConnection, now: i64) -> Result<CheckReport, Refusal> {

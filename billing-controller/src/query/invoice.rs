@@ -9,7 +9,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use calendar::Instant;
-use operator_kit::ErrorChain;
+use operator_kit::{Clock, ErrorChain};
 use pricing::report::{
     InstantText, InvoiceList, InvoiceOrder, InvoiceReport, InvoiceSummary, LineReport,
 };
@@ -61,7 +61,6 @@ pub(super) async fn issue(
     order: Result<Json<InvoiceOrder>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InvoiceReport>), Refusal> {
     let Json(order) = order?;
-    let now = Instant::from_timestamp(state.clock.now());
     if order.through != "now" {
         let error =
             format!("through: `{}` is not supported for an off-cycle invoice", order.through);
@@ -74,6 +73,13 @@ pub(super) async fn issue(
         let mut connection = state.connection().await?;
         account(&mut connection, &order.tenant).await?
     };
+    if let Some(skew) = state.clock.skew_too_large() {
+        return Err(Refusal::unavailable(format!(
+            "no invoice is issued while this machine's clock and the database's are {} apart: set both by NTP",
+            skew.abs()
+        )));
+    }
+    let now = Instant::from_timestamp(state.clock.now());
     let entity = state.entity.to_string();
     let idempotency_key = idempotency_key(&headers)?;
     let order = Order { account, through: now, entity, idempotency_key };
@@ -83,7 +89,9 @@ pub(super) async fn issue(
                 error.to_string(),
                 "kubectl freehold bill shows what has been used",
             ),
-            IssueError::NotCaughtUp { .. } => Refusal::unavailable(error.to_string()),
+            IssueError::NotCaughtUp { .. } | IssueError::Parked { .. } => {
+                Refusal::unavailable(error.to_string())
+            }
             IssueError::Store(_)
             | IssueError::Log(_)
             | IssueError::Stored { .. }

@@ -26,6 +26,16 @@ pub enum CatalogueError {
     },
 }
 
+impl CatalogueError {
+    /// Whether what is stored is at fault: trying again changes nothing.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_refusal(),
+            Self::Content { .. } => true,
+        }
+    }
+}
+
 /// Versions by plan and generation.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {

@@ -24,6 +24,7 @@ pub struct StreamMetrics {
     facts: Family<FactLabel, Counter>,
     lines: Counter,
     behind: Family<WorkerLabel, Gauge>,
+    parked: Family<WorkerLabel, Gauge>,
 }
 
 impl StreamMetrics {
@@ -47,6 +48,11 @@ impl StreamMetrics {
                 "1 while a worker has sent work that is not committed everywhere",
                 own.behind.clone(),
             );
+            registry.register(
+                "freehold_stream_shards_parked",
+                "Shards that are not folded because their content is refused",
+                own.parked.clone(),
+            );
         });
         own
     }
@@ -68,6 +74,12 @@ impl StreamMetrics {
 
     pub(super) fn rated(&self, lines: usize) {
         self.lines.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn parked(&self, worker: usize, shards: usize) {
+        let worker = u64::try_from(worker).unwrap_or(u64::MAX);
+        let shards = i64::try_from(shards).unwrap_or(i64::MAX);
+        self.parked.get_or_create(&WorkerLabel { worker }).set(shards);
     }
 
     pub(super) fn behind(&self, worker: usize, is_behind: bool) {

@@ -1,13 +1,16 @@
 //! The shards of one worker, and what is under way for each.
 
 use super::{Stream, StreamError, StreamMetrics};
-use crate::rating::{self, Catalogue, CatalogueError};
+use crate::rating::{self, Catalogue};
 use calendar::Instant;
 use futures::StreamExt;
 use ids::AccountId;
 use metering::{Record, ShardNumber};
+use operator_kit::ErrorChain;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use stream::{FoldError, Folded, Folder, LinesDue, PostgresLog};
+use tokio::time::Instant as Moment;
 
 /// With no more dirty windows than these in all shards of a worker, lines are written with every epoch.
 const DIRTY_NOW_MAX: usize = 2_000;
@@ -17,6 +20,8 @@ const EPOCHS_MAX: i64 = 8;
 const COMMITS_MAX: usize = 6;
 /// Shards claimed at once per worker.
 const CLAIMS_MAX: usize = 4;
+/// How long a parked shard rests before it is tried again.
+const PARKED_FOR: Duration = Duration::from_secs(30);
 
 /// One shard and what is under way for it.
 pub(super) struct Work {
@@ -31,6 +36,8 @@ pub(super) struct Work {
 pub(super) struct Owned {
     works: BTreeMap<ShardNumber, Work>,
     waiting: BTreeSet<ShardNumber>,
+    /// Shards whose content is refused, and when to try them again.
+    parked: BTreeMap<ShardNumber, Moment>,
 }
 
 impl Owned {
@@ -39,15 +46,63 @@ impl Owned {
         stream: &Stream,
         shards: &[ShardNumber],
     ) -> Result<Self, StreamError> {
-        let claims = shards.iter().map(|shard| Folder::claim(stream.pool.clone(), *shard));
-        let mut claims = futures::stream::iter(claims).buffer_unordered(CLAIMS_MAX);
-        let mut works = BTreeMap::new();
-        while let Some(folder) = claims.next().await {
-            let folder = folder?;
-            let work = Work { folded: None, due: None, fees_until: BTreeMap::new(), folder };
-            works.insert(work.folder.shard(), work);
+        let mut own =
+            Self { works: BTreeMap::new(), waiting: BTreeSet::new(), parked: BTreeMap::new() };
+        own.add(stream, shards).await?;
+        Ok(own)
+    }
+
+    /// Claims the parked shards that have rested; nothing is asked of anybody while there are none.
+    pub(super) async fn claim_parked(&mut self, stream: &Stream) -> Result<(), StreamError> {
+        let now = Moment::now();
+        let rested: Vec<ShardNumber> =
+            self.parked.iter().filter(|(_, at)| **at <= now).map(|(shard, _)| *shard).collect();
+        for shard in &rested {
+            self.parked.remove(shard);
         }
-        Ok(Self { works, waiting: BTreeSet::new() })
+        self.add(stream, &rested).await
+    }
+
+    async fn add(&mut self, stream: &Stream, shards: &[ShardNumber]) -> Result<(), StreamError> {
+        let claim = async |shard| (shard, Folder::claim(stream.pool.clone(), shard).await);
+        let claims = shards.iter().map(|shard| claim(*shard));
+        let mut claims = futures::stream::iter(claims).buffer_unordered(CLAIMS_MAX);
+        while let Some((shard, folder)) = claims.next().await {
+            match folder {
+                Ok(folder) => {
+                    let fees_until = BTreeMap::new();
+                    self.works.insert(shard, Work { folded: None, due: None, fees_until, folder });
+                }
+                Err(error) => self.park(shard, error.into(), stream).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of a shard whose content is refused: what was folded is forgotten, and folded again from what the
+    /// database holds when the shard is tried anew. Any other failure is handed back.
+    pub(super) async fn park(
+        &mut self,
+        shard: ShardNumber,
+        error: StreamError,
+        stream: &Stream,
+    ) -> Result<(), StreamError> {
+        if !error.is_refusal() {
+            return Err(error);
+        }
+        let because = ErrorChain(&error).to_string();
+        tracing::error!(shard = shard.number(), error = %because, "a shard is parked; its tenants' bills stand still");
+        self.works.remove(&shard);
+        self.waiting.remove(&shard);
+        self.parked.insert(shard, Moment::now() + PARKED_FOR);
+        let acquire = |source| store::Error::Database { act: "park a shard", source };
+        let mut connection = stream.pool.acquire().await.map_err(acquire)?;
+        Ok(store::shard::park(&mut connection, i16::from(shard.number()), &because).await?)
+    }
+
+    /// How many shards are parked.
+    pub(super) fn parked_count(&self) -> usize {
+        self.parked.len()
     }
 
     /// Each shard, the next number of the log that it wants, and whether it has lines to be written.
@@ -98,7 +153,7 @@ impl Owned {
         shard: ShardNumber,
         stream: &Stream,
         catalogue: &mut Catalogue,
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), StreamError> {
         let dirty: usize = self.works.values().map(|work| work.folder.dirty().len()).sum();
         let Some(work) = self.works.get_mut(&shard) else { return Ok(()) };
         let fees = work.take_fees_due();
@@ -113,7 +168,10 @@ impl Owned {
         }
         let versions: Vec<_> = work.folder.state().versions().collect();
         for version in versions {
-            catalogue.ensure(&stream.pool, version.plan, version.generation).await?;
+            let known = catalogue.ensure(&stream.pool, version.plan, version.generation).await;
+            if let Err(error) = known {
+                return self.park(shard, error.into(), stream).await;
+            }
         }
         let dirty = work.folder.dirty().clone();
         let due = rating::lines_due(work.folder.state_mut(), &dirty, &fees, catalogue);
@@ -127,18 +185,24 @@ impl Owned {
         &mut self,
         shards: &[ShardNumber],
         stream: &Stream,
-    ) -> Result<(), FoldError> {
+    ) -> Result<(), StreamError> {
         let mut works = Vec::new();
         for shard in shards {
             works.extend(self.works.remove(shard));
         }
-        let commits = works.into_iter().map(|work| commit(work, &stream.log, &stream.metrics));
+        let commit = async |work: Work| {
+            (work.folder.shard(), commit(work, &stream.log, &stream.metrics).await)
+        };
+        let commits = works.into_iter().map(commit);
         let mut commits = futures::stream::iter(commits).buffer_unordered(COMMITS_MAX);
-        while let Some(work) = commits.next().await {
-            let work = work?;
-            let shard = work.folder.shard();
-            self.waiting.remove(&shard);
-            self.works.insert(shard, work);
+        while let Some((shard, work)) = commits.next().await {
+            match work {
+                Ok(work) => {
+                    self.waiting.remove(&shard);
+                    self.works.insert(shard, work);
+                }
+                Err(error) => self.park(shard, error.into(), stream).await?,
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod log;
 pub mod receiver;
 pub mod registry;
 pub mod shard;
+pub mod time;
 pub mod window;
 
 use sqlx::postgres::PgPoolOptions;
@@ -40,6 +41,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the server found fault with what it was given, and would again: a value out of range, a broken
+    /// constraint, a row that cannot be read. Anything else may pass by waiting.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        match source {
+            // Classes of SQLSTATE: data exception, constraint violation, program limit, raised by a trigger.
+            sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+                ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class))
+            }),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn of(act: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { act, source }
     }

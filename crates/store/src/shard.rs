@@ -42,7 +42,7 @@ pub async fn shard_advance(
     to: i64,
 ) -> Result<Option<Claim>, Error> {
     sqlx::query_as(
-        "UPDATE stream.shard SET next_seq = $4, epoch = epoch + 1
+        "UPDATE stream.shard SET next_seq = $4, epoch = epoch + 1, parked_because = NULL
          WHERE shard = $1 AND owner_epoch = $2 AND next_seq = $3 AND $4 > $3
          RETURNING owner_epoch, next_seq, epoch, lines_epoch",
     )
@@ -86,7 +86,7 @@ pub async fn lines_written(
     claim: Claim,
 ) -> Result<bool, Error> {
     sqlx::query(
-        "UPDATE stream.shard SET lines_epoch = epoch, lines_next_seq = next_seq
+        "UPDATE stream.shard SET lines_epoch = epoch, lines_next_seq = next_seq, parked_because = NULL
          WHERE shard = $1 AND owner_epoch = $2 AND next_seq = $3",
     )
     .bind(shard)
@@ -96,6 +96,33 @@ pub async fn lines_written(
     .await
     .map(|done| done.rows_affected() == 1)
     .map_err(Error::of("note the lines' position"))
+}
+
+/// Notes why a shard is not being folded; its next commit takes the note away.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn park(connection: &mut PgConnection, shard: i16, because: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE stream.shard SET parked_because = $2 WHERE shard = $1")
+        .bind(shard)
+        .bind(because)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(Error::of("park a shard"))
+}
+
+/// The shards that are not being folded, and why.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn parked(connection: &mut PgConnection) -> Result<Vec<(i16, String)>, Error> {
+    sqlx::query_as(
+        "SELECT shard, parked_because FROM stream.shard WHERE parked_because IS NOT NULL ORDER BY shard",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Error::of("read which shards are parked"))
 }
 
 /// Up to which number of the log a shard's windows and lines are written.

@@ -35,6 +35,18 @@ pub enum FoldError {
     Stale(ShardNumber),
 }
 
+impl FoldError {
+    /// Whether what this shard holds is at fault: trying again changes nothing, and other shards are not concerned.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_refusal(),
+            Self::Store(error) => error.is_refusal(),
+            Self::Codec(_) => true,
+            Self::Stale(_) => false,
+        }
+    }
+}
+
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {

@@ -37,6 +37,17 @@ pub enum LogError {
     Closed,
 }
 
+impl LogError {
+    /// Whether what the log holds, or was given, is at fault: trying again changes nothing.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_refusal(),
+            Self::Codec(_) | Self::Hole { .. } => true,
+            Self::Joined(_) | Self::Closed => false,
+        }
+    }
+}
+
 /// A log of 64 shards.
 #[async_trait]
 pub trait UsageLog: Send + Sync {

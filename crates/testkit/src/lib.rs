@@ -33,6 +33,9 @@ pub const PROMETHEUS: &str = "FREEHOLD_TEST_PROMETHEUS";
 /// The program that tells Prometheus what libvirt's guests use.
 pub const LIBVIRT_EXPORTER: &str = "FREEHOLD_TEST_LIBVIRT_EXPORTER";
 
+/// The library by which a program's clock is wrong.
+pub const FAKETIME: &str = "FREEHOLD_TEST_FAKETIME";
+
 /// Asks `probe` again and again until it has an answer.
 ///
 /// # Errors
