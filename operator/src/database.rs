@@ -123,6 +123,9 @@ fn entries(password: &str, address: &str) -> Entries {
 mod tests {
     use super::*;
     use clap::Parser;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
 
     #[derive(Debug, Parser)]
     struct Arguments {
@@ -149,5 +152,68 @@ mod tests {
         assert_eq!(text(PASSWORD), "aZ9");
         assert_eq!(text(URL), "postgres://freehold:aZ9@books.here.svc:5432/freehold");
         assert_eq!(entries.len(), 2);
+    }
+
+    /// What one look sends when the answers are these, and what comes of it.
+    async fn look(answers: Vec<(u16, Value)>) -> (Result<bool, SecretError>, Vec<(String, Value)>) {
+        let (service, mut server) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let arguments = DatabaseArguments {
+            database_secret: Some("books".to_owned()),
+            database_address: Some("b:1".to_owned()),
+        };
+        let kept = arguments.secret(Client::new(service, "default"), "here").unwrap();
+        let serve = async {
+            let mut asked = Vec::new();
+            for (status, body) in answers {
+                let (request, reply) = server.next_request().await.unwrap();
+                let line = format!("{} {}", request.method(), request.uri().path());
+                let body_sent = request.into_body().collect_bytes().await.unwrap();
+                asked.push((line, serde_json::from_slice(&body_sent).unwrap_or_default()));
+                let body = Body::from(serde_json::to_vec(&body).unwrap());
+                reply.send_response(Response::builder().status(status).body(body).unwrap());
+            }
+            asked
+        };
+        // A further request would never be answered.
+        let both = futures::future::join(kept.make_if_absent(), serve);
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("asked for more")
+    }
+
+    fn refusal(code: u16, reason: &str) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+            "reason": reason, "message": reason, "metadata": {}})
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_there_is_only_looked_at() {
+        let there = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"name": "books"}});
+        let (result, asked) = look(vec![(200, there)]).await;
+        assert!(!result.unwrap());
+        let path = "/api/v1/namespaces/here/secrets/books";
+        assert_eq!(asked, [(format!("GET {path}"), Value::Null)]);
+    }
+
+    #[tokio::test]
+    async fn an_absent_secret_is_made_and_belongs_to_nobody() {
+        let made = json!({"metadata": {"name": "books"}});
+        for (answer, expected) in [((201, made), true), ((409, refusal(409, "Conflict")), false)] {
+            let (result, asked) = look(vec![(404, refusal(404, "NotFound")), answer]).await;
+            assert_eq!(result.unwrap(), expected);
+            let (line, body) = &asked[1];
+            assert_eq!(line, "PATCH /api/v1/namespaces/here/secrets/books");
+            let metadata = &body["metadata"];
+            assert_eq!(metadata["ownerReferences"], Value::Null);
+            assert_eq!(metadata["labels"]["app.kubernetes.io/name"], "books");
+            assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], Value::Null);
+            assert!(body["data"]["password"].is_string() && body["data"]["url"].is_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_right_is_an_error_that_names_it() {
+        let (result, _) = look(vec![(403, refusal(403, "Forbidden"))]).await;
+        let message = ErrorChain(&result.unwrap_err()).to_string();
+        assert!(message.starts_with("look for Secret here/books; the program's account needs get"));
     }
 }
