@@ -176,6 +176,13 @@ async fn the_charts_live_a_whole_life() -> Result<()> {
     .await?;
     let claims = items(&["persistentvolumeclaims", "--namespace", NAMESPACE])?;
     assert_eq!(claims.len(), 1, "the books stay: {claims:?}");
+    password().context("the password stays with the books")?;
+    let selector = format!("app.kubernetes.io/name={DATABASE}");
+    let both = ["persistentvolumeclaims,secrets", "--selector", &selector];
+    done(kubectl(&[&["delete", "--timeout=120s"], &both[..], &in_namespace[..]].concat())?)?;
+    let left = items(&[&["persistentvolumeclaims,secrets"], &in_namespace[..]].concat())?;
+    let left: Vec<_> = left.iter().map(|item| text(item, "/metadata/name")).collect();
+    assert_eq!(left, ["sh.helm.release.v1.freehold-crds.v1"], "one selector takes both away");
     done(helm(&[&["uninstall", "freehold-crds", "--wait"], &in_namespace[..]].concat())?)?;
     done(kubectl(&["get", "customresourcedefinition", "tenants.tenancy.freehold.dev"])?)
         .context("definitions stay, with whatever is declared")?;
