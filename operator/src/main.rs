@@ -1,19 +1,22 @@
 //! The operator: makes the cluster and its providers agree with what people declared.
 //!
 //! One folder per area, one per controller within it. All controllers read the same caches ([`world`]); only the leader
-//! runs passes, a standby keeps its caches warm and takes over when the lease runs out. The end of any background task
-//! ends the process: a program that lost one of its parts must not look alive.
+//! runs passes, a standby keeps its caches warm and takes over when the lease runs out. Every replica looks after the Secret
+//! of the bundled database, which needs no leader ([`database`]). The end of any background task ends the process: a
+//! program that lost one of its parts must not look alive.
 
 mod compute;
+mod database;
 mod tenancy;
 mod world;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
+use database::DatabaseArguments;
 use operator_kit::health::{self, Readiness};
 use operator_kit::lease::Election;
 use operator_kit::metrics::Metrics;
-use operator_kit::program::{self, LogFormat};
+use operator_kit::program::{CandidateArguments, ProgramArguments};
 use operator_kit::{Clock, Fence, SystemClock, client};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,12 +38,6 @@ struct Arguments {
     /// Where health, readiness and metrics are served.
     #[arg(long, env = "FREEHOLD_HEALTH_ADDRESS", default_value = "127.0.0.1:8081")]
     health_address: SocketAddr,
-    /// The operator's own namespace, which holds its lease.
-    #[arg(long, env = "FREEHOLD_NAMESPACE", default_value = "freehold-system")]
-    namespace: String,
-    /// A name that no other replica has; the host's name and process id when left out.
-    #[arg(long, env = "FREEHOLD_IDENTITY")]
-    identity: Option<String>,
     /// Billing runs: machines are held until the billing-controller has their last usage.
     #[arg(long, env = "FREEHOLD_METERING")]
     metering: bool,
@@ -48,16 +45,18 @@ struct Arguments {
     /// operator the right to make roles.
     #[arg(long, env = "FREEHOLD_DECLARE_ROLES", default_value_t = true, action = clap::ArgAction::Set)]
     declare_roles: bool,
-    /// text or json.
-    #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    database: DatabaseArguments,
+    #[command(flatten)]
+    candidate: CandidateArguments,
+    #[command(flatten)]
+    program: ProgramArguments,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    program::start_logs(arguments.log_format);
-    let stop = program::stop_on_signals().context("install signal handlers")?;
+    let stop = arguments.program.start().context("install signal handlers")?;
     run(arguments, stop).await
 }
 
@@ -74,17 +73,11 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     ));
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    tasks.spawn({
-        let (metrics, readiness, stop) = (metrics.clone(), readiness.clone(), stop.clone());
-        async move {
-            if let Err(error) =
-                health::serve(arguments.health_address, metrics, readiness, stop).await
-            {
-                tracing::error!(error = %operator_kit::ErrorChain(&error), "health server ended");
-            }
-            "health server"
-        }
-    });
+    serve_health(&mut tasks, arguments.health_address, &metrics, &readiness, &stop);
+    if let Some(secret) = arguments.database.secret(client.clone(), &arguments.program.namespace) {
+        let stop = stop.clone();
+        tasks.spawn(async move { secret.keep(&stop).await });
+    }
     let controllers = world::register(&world, &metrics, &stop);
     world.watch(&mut tasks, &stop);
     tokio::select! {
@@ -94,9 +87,9 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     // A standby is ready too: it can take over.
     readiness.set(true);
 
-    let identity = arguments.identity.unwrap_or_else(program::own_name);
+    let (namespace, identity) = (&arguments.program.namespace, arguments.candidate.identity());
     let mut election =
-        Election::new(client, &arguments.namespace, "freehold-operator", &identity, clock, fence);
+        Election::new(client, namespace, "freehold-operator", &identity, clock, fence);
     if !election.acquire(&stop).await {
         return Ok(());
     }
@@ -132,4 +125,20 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     result?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn serve_health(
+    tasks: &mut JoinSet<&'static str>,
+    address: SocketAddr,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) {
+    let (metrics, readiness, stop) = (metrics.clone(), readiness.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = health::serve(address, metrics, readiness, stop).await {
+            tracing::error!(error = %operator_kit::ErrorChain(&error), "health server ended");
+        }
+        "health server"
+    });
 }

@@ -12,7 +12,7 @@ use ids::well_known;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
-use operator_kit::cache::Cache;
+use operator_kit::cache::{Cache, Watches};
 use operator_kit::controller::{Controller, Queue, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
 use operator_kit::{Applier, Clock, Fence, Reporter, ownership};
@@ -48,6 +48,8 @@ pub struct World {
     pub providers: Providers,
     /// Whether billing runs, so that a machine may not go before its last usage is durable there.
     pub is_metered: bool,
+    /// All of the caches above.
+    watches: Watches,
 }
 
 impl World {
@@ -59,45 +61,33 @@ impl World {
         metrics: &Metrics,
         is_metered: bool,
     ) -> Self {
+        let mut watches = Watches::new(client.clone());
         Self {
-            tenants: Arc::new(Cache::new(client.clone())),
-            projects: Arc::new(Cache::new(client.clone())),
-            members: Arc::new(Cache::new(client.clone())),
-            instance_types: Arc::new(Cache::new(client.clone())),
-            clusters: Arc::new(Cache::new(client.clone())),
-            hosts: Arc::new(Cache::new(client.clone())),
-            machines: Arc::new(Cache::new(client.clone())),
-            namespaces: Arc::new(Cache::new(client.clone())),
+            tenants: watches.cache(),
+            projects: watches.cache(),
+            members: watches.cache(),
+            instance_types: watches.cache(),
+            clusters: watches.cache(),
+            hosts: watches.cache(),
+            machines: watches.cache(),
+            namespaces: watches.cache(),
             applier: Applier::new(client.clone(), well_known::OPERATOR_MANAGER, fence.clone()),
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),
             clock,
             providers: Providers::new(metrics),
             is_metered,
+            watches,
         }
     }
 
     /// Starts all watches.
     pub fn watch(&self, tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) {
-        self.tenants.spawn(tasks, stop);
-        self.projects.spawn(tasks, stop);
-        self.members.spawn(tasks, stop);
-        self.instance_types.spawn(tasks, stop);
-        self.clusters.spawn(tasks, stop);
-        self.hosts.spawn(tasks, stop);
-        self.machines.spawn(tasks, stop);
-        self.namespaces.spawn(tasks, stop);
+        self.watches.spawn(tasks, stop, |name| name);
     }
 
     /// Waits until every cache has been filled once.
     pub async fn wait_until_full(&self) {
-        self.tenants.wait_until_full().await;
-        self.projects.wait_until_full().await;
-        self.members.wait_until_full().await;
-        self.instance_types.wait_until_full().await;
-        self.clusters.wait_until_full().await;
-        self.hosts.wait_until_full().await;
-        self.machines.wait_until_full().await;
-        self.namespaces.wait_until_full().await;
+        self.watches.wait_until_full().await;
     }
 
     /// The tenant whose namespace this is, by the UID on its label; never by the namespace's name.

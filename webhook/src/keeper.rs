@@ -16,7 +16,8 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use operator_kit::secret::{Entries, OwnSecret, SecretError};
 use operator_kit::{Clock, ErrorChain, client};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,18 +35,8 @@ const RACES_MAX: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     /// The Secret could not be read or written.
-    #[error(
-        "{act} Secret {namespace}/{SECRET}; the webhook's account needs get, create and update on it"
-    )]
-    Secret {
-        /// What was tried.
-        act: &'static str,
-        /// Where.
-        namespace: String,
-        /// The server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
+    #[error("keep the keyring")]
+    Secret(#[from] SecretError),
     /// Other replicas were always faster.
     #[error("store the keyring in Secret {SECRET}: lost {RACES_MAX} races in a row")]
     Races,
@@ -75,6 +66,7 @@ pub enum KeeperError {
 /// What keeps certificates and registration.
 pub struct Keeper {
     client: Client,
+    secret: OwnSecret,
     clock: Arc<dyn Clock>,
     lifetimes: Lifetimes,
     registration: Registration,
@@ -88,7 +80,9 @@ impl Keeper {
         lifetimes: Lifetimes,
         registration: Registration,
     ) -> Self {
-        Self { client, clock, lifetimes, registration }
+        let namespace = &registration.own_namespace;
+        let secret = OwnSecret::new(client.clone(), namespace, SECRET, WEBHOOK_MANAGER);
+        Self { client, secret, clock, lifetimes, registration }
     }
 
     /// Reads the keyring and does what it needs, until nothing is left to do.
@@ -98,7 +92,7 @@ impl Keeper {
     pub async fn keyring(&self) -> Result<Keyring, KeeperError> {
         let name = self.registration.advertise.certificate_name();
         for _ in 0..RACES_MAX {
-            let stored = self.read().await?;
+            let stored = self.secret.read().await?;
             let found = stored.as_ref().map(read_keyring).unwrap_or_default();
             let now = self.clock.now();
             let wanted = self.settled(found.clone(), &name, now)?;
@@ -130,44 +124,13 @@ impl Keeper {
         Ok(keyring)
     }
 
-    fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &self.registration.own_namespace)
-    }
-
-    fn secret_error(&self, act: &'static str) -> impl Fn(kube::Error) -> KeeperError + '_ {
-        move |source| KeeperError::Secret {
-            act,
-            namespace: self.registration.own_namespace.clone(),
-            source: Box::new(source),
-        }
-    }
-
-    async fn read(&self) -> Result<Option<Secret>, KeeperError> {
-        self.secrets().get_opt(SECRET).await.map_err(self.secret_error("read"))
-    }
-
     /// Stores the keyring; false when somebody else was faster.
     async fn write(&self, stored: Option<Secret>, keyring: &Keyring) -> Result<bool, KeeperError> {
-        let data = secret_data(keyring)?;
-        let parameters =
-            PostParams { field_manager: Some(WEBHOOK_MANAGER.to_owned()), ..Default::default() };
-        let written = match stored {
-            Some(secret) => {
-                let secret = Secret { data: Some(data), ..secret };
-                self.secrets().replace(SECRET, &parameters, &secret).await
-            }
-            None => {
-                let metadata =
-                    ObjectMeta { name: Some(SECRET.to_owned()), ..ObjectMeta::default() };
-                let secret = Secret { metadata, data: Some(data), ..Secret::default() };
-                self.secrets().create(&parameters, &secret).await
-            }
-        };
-        match written {
-            Ok(_) => Ok(true),
-            Err(error) if client::is_conflict(&error) => Ok(false),
-            Err(error) => Err(self.secret_error("write")(error)),
-        }
+        let entries = entries(keyring)?;
+        Ok(match stored {
+            Some(read) => self.secret.replace(read, entries).await?,
+            None => self.secret.create(BTreeMap::new(), entries).await?,
+        })
     }
 
     /// Tells API servers how to reach us and whom to trust; nothing changes when all is as it should be.
@@ -251,7 +214,7 @@ fn read_keyring(secret: &Secret) -> Keyring {
     })
 }
 
-fn secret_data(keyring: &Keyring) -> Result<BTreeMap<String, ByteString>, KeeperError> {
+fn entries(keyring: &Keyring) -> Result<Entries, KeeperError> {
     let (chain, key) = serving_pem(keyring)?;
     let whole = serde_json::to_vec(keyring).map_err(KeeperError::Encode)?;
     let entries = [

@@ -1,19 +1,16 @@
 //! `freehold-webhook`: admission for Freehold's kinds, and the guard of tenants' namespaces.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use clap::Parser;
 use jiff::SignedDuration;
-use k8s_openapi::serde::de::DeserializeOwned;
-use kube::{Client, Resource};
-use kube_runtime::reflector::Store;
-use operator_kit::cache::Cache;
+use kube::Client;
+use operator_kit::cache::Watches;
 use operator_kit::health::{self, Readiness};
 use operator_kit::metrics::Metrics;
-use operator_kit::program::{self, LogFormat};
+use operator_kit::program::ProgramArguments;
 use operator_kit::{Clock, SystemClock};
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +35,6 @@ struct Arguments {
     /// How API servers reach us: url=https://HOST:PORT or service=NAME.NAMESPACE.
     #[arg(long, env = "FREEHOLD_ADVERTISE", default_value = "url=https://127.0.0.1:9443")]
     advertise: Advertise,
-    /// The namespace of our own installation, with the Secret of certificates.
-    #[arg(long, env = "FREEHOLD_NAMESPACE", default_value = "freehold-system")]
-    namespace: String,
     /// User names of the operator and the billing-controller, which are let through; the service accounts
     /// freehold-operator and freehold-billing-controller of our namespace when left out.
     #[arg(long, env = "FREEHOLD_OPERATOR_USERNAME", value_delimiter = ',')]
@@ -57,9 +51,8 @@ struct Arguments {
     /// Remove our configurations from the cluster and end.
     #[arg(long)]
     unregister: bool,
-    /// How log lines are written: text or json.
-    #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    program: ProgramArguments,
 }
 
 impl Arguments {
@@ -81,13 +74,15 @@ impl Arguments {
         let mut operators = self.operator_username.clone();
         if operators.is_empty() {
             operators = ["freehold-operator", "freehold-billing-controller"]
-                .map(|account| format!("system:serviceaccount:{}:{account}", self.namespace))
+                .map(|account| {
+                    format!("system:serviceaccount:{}:{account}", self.program.namespace)
+                })
                 .to_vec();
         }
         Registration {
             advertise: self.advertise.clone(),
             operators,
-            own_namespace: self.namespace.clone(),
+            own_namespace: self.program.namespace.clone(),
         }
     }
 }
@@ -98,11 +93,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    program::start_logs(arguments.log_format);
+    let stop = arguments.program.start().context("listen to signals")?;
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         bail!("another TLS provider was installed first");
     }
-    let stop = program::stop_on_signals().context("listen to signals")?;
     let client = operator_kit::client::connect().await?;
     if arguments.unregister {
         return Ok(keeper::unregister(client).await?);
@@ -120,7 +114,11 @@ async fn serve(arguments: &Arguments, client: Client, stop: CancellationToken) -
     let tls = RustlsConfig::from_pem(chain, key).await.context("load the serving certificate")?;
 
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    let world = watch(&client, &mut tasks);
+    let mut watches = Watches::new(client.clone());
+    let world = World::new(&mut watches);
+    // They go on while requests under way are finished, so only the program's end ends them.
+    let never = CancellationToken::new();
+    watches.spawn(&mut tasks, &never, |name| Err(anyhow!("{name} ended by itself")));
     let judge = Judge::new(world.clone(), client, clock, ready.clone(), &metrics);
     let handle = Handle::new();
     let server = axum_server::bind_rustls(arguments.listen_address, tls.clone())
@@ -140,7 +138,7 @@ async fn serve(arguments: &Arguments, client: Client, stop: CancellationToken) -
     tokio::select! {
         result = first_end(&mut tasks) => return result,
         () = stop.cancelled() => return Ok(()),
-        result = seen(&world) => result?,
+        () = watches.wait_until_full() => {}
     }
     // Only now are we asked anything: everything is there to answer from.
     ready.set(true);
@@ -165,48 +163,4 @@ async fn first_end(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
         Some(result) => result.context("a part of the program failed")?,
         None => Ok(()),
     }
-}
-
-fn watch(client: &Client, tasks: &mut JoinSet<Result<()>>) -> World {
-    World {
-        tenants: watched(client, tasks),
-        projects: watched(client, tasks),
-        members: watched(client, tasks),
-        instance_types: watched(client, tasks),
-        clusters: watched(client, tasks),
-        hosts: watched(client, tasks),
-        machines: watched(client, tasks),
-        meters: watched(client, tasks),
-        plans: watched(client, tasks),
-        namespaces: watched(client, tasks),
-        fetched: None,
-    }
-}
-
-fn watched<K>(client: &Client, tasks: &mut JoinSet<Result<()>>) -> Store<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let cache = Arc::new(Cache::<K>::new(client.clone()));
-    let store = cache.store();
-    tasks.spawn(async move {
-        cache.run().await;
-        bail!("the watch of {} ended", K::kind(&()))
-    });
-    store
-}
-
-/// Waits until every kind was listed once.
-async fn seen(world: &World) -> Result<()> {
-    world.tenants.wait_until_ready().await?;
-    world.projects.wait_until_ready().await?;
-    world.members.wait_until_ready().await?;
-    world.instance_types.wait_until_ready().await?;
-    world.clusters.wait_until_ready().await?;
-    world.hosts.wait_until_ready().await?;
-    world.machines.wait_until_ready().await?;
-    world.meters.wait_until_ready().await?;
-    world.plans.wait_until_ready().await?;
-    world.namespaces.wait_until_ready().await?;
-    Ok(())
 }

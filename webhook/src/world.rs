@@ -11,6 +11,7 @@ use ids::well_known::{ROLE_LABEL, TENANT_LABEL, TENANT_UID_LABEL};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 use kube_runtime::reflector::{ObjectRef, Store};
+use operator_kit::cache::Watches;
 use std::sync::Arc;
 
 /// Copies of the kinds that rules look at.
@@ -54,6 +55,23 @@ pub struct Room {
 }
 
 impl World {
+    /// Copies that the caches of `watches` fill.
+    pub fn new(watches: &mut Watches) -> Self {
+        Self {
+            tenants: watches.cache().store(),
+            projects: watches.cache().store(),
+            members: watches.cache().store(),
+            instance_types: watches.cache().store(),
+            clusters: watches.cache().store(),
+            hosts: watches.cache().store(),
+            machines: watches.cache().store(),
+            meters: watches.cache().store(),
+            plans: watches.cache().store(),
+            namespaces: watches.cache().store(),
+            fetched: None,
+        }
+    }
+
     /// The cluster-scoped object of that name, as last seen.
     pub fn named<K>(store: &Store<K>, name: &str) -> Option<Arc<K>>
     where

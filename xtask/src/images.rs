@@ -82,7 +82,8 @@ pub fn postgresql() -> Result<PathBuf> {
     script.arg("-eu").arg(recipe.join("stage")).arg(&stage.root);
     run::finish("collect PostgreSQL's files", &stage.log, &mut script)?;
     stage.copy(&recipe.join("start"), "bin/start")?;
-    let config = json!({"Entrypoint": ["/bin/start"], "User": "999:999", "Env": [
+    // As in the official image: a plain end would wait for clients, until it is killed.
+    let config = json!({"Entrypoint": ["/bin/start"], "User": "999:999", "StopSignal": "SIGINT", "Env": [
         "PATH=/bin:/usr/lib/postgresql/15/bin",
         "PGDATA=/var/lib/postgresql/data",
     ]});

@@ -27,7 +27,9 @@ const SUITES: [Suite; 12] = [
     Suite { name: "admission", arguments: &["--test", "cluster"], needs: &[Part::Kubernetes] },
     Suite {
         name: "operator",
-        arguments: &["--test", "database", "--test", "schema", "--test", "operator"],
+        arguments: &[
+            "--test", "database", "--test", "schema", "--test", "secret", "--test", "operator",
+        ],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
     },
     Suite {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use chart_tests::{NAMESPACE, done, helm, items, kubectl, repository, text};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,8 @@ use testkit::{eventually, setting};
 /// Pods of a loaded machine take their time.
 const LIMIT: Duration = Duration::from_mins(3);
 const RELEASE: &str = "freehold";
+/// The bundled database, and its Secret.
+const DATABASE: &str = "freehold-postgresql";
 
 /// Values for images that the node has, and a change of them.
 fn install(act: &str, more: &[&str]) -> Result<()> {
@@ -115,8 +118,8 @@ async fn bill_has_lines(tenant: &str) -> Result<()> {
     );
     eventually(&format!("the bill of {tenant} has lines"), LIMIT, async || {
         let answer = done(kubectl(&["get", "--raw", &path])?)?;
-        let bill: serde_json::Value = serde_json::from_str(&answer)?;
-        let lines = bill.pointer("/lines").and_then(serde_json::Value::as_array);
+        let bill: Value = serde_json::from_str(&answer)?;
+        let lines = bill.pointer("/lines").and_then(Value::as_array);
         if lines.is_some_and(|lines| !lines.is_empty()) {
             return Ok(Some(()));
         }
@@ -140,7 +143,7 @@ fn left_over() -> Result<Vec<String>> {
     for item in items(&["validatingwebhookconfigurations,mutatingwebhookconfigurations"])? {
         left.push(format!("{} {}", text(&item, "/kind"), text(&item, "/metadata/name")));
     }
-    // The database's password stays with its volume, and the other chart is still there.
+    // The database's Secret, which the operator made, stays with its volume, and the other chart is still there.
     let stays = ["Secret freehold-postgresql", "Secret sh.helm.release.v1.freehold-crds.v1"];
     left.retain(|name| !stays.contains(&name.as_str()));
     left.sort();
@@ -161,6 +164,7 @@ async fn the_charts_live_a_whole_life() -> Result<()> {
 
     use_it().await?;
     roll().await?;
+    lose_the_password().await?;
     nothing_was_forbidden()?;
     clear()?;
 
@@ -172,6 +176,13 @@ async fn the_charts_live_a_whole_life() -> Result<()> {
     .await?;
     let claims = items(&["persistentvolumeclaims", "--namespace", NAMESPACE])?;
     assert_eq!(claims.len(), 1, "the books stay: {claims:?}");
+    password().context("the password stays with the books")?;
+    let selector = format!("app.kubernetes.io/name={DATABASE}");
+    let both = ["persistentvolumeclaims,secrets", "--selector", &selector];
+    done(kubectl(&[&["delete", "--timeout=120s"], &both[..], &in_namespace[..]].concat())?)?;
+    let left = items(&[&["persistentvolumeclaims,secrets"], &in_namespace[..]].concat())?;
+    let left: Vec<_> = left.iter().map(|item| text(item, "/metadata/name")).collect();
+    assert_eq!(left, ["sh.helm.release.v1.freehold-crds.v1"], "one selector takes both away");
     done(helm(&[&["uninstall", "freehold-crds", "--wait"], &in_namespace[..]].concat())?)?;
     done(kubectl(&["get", "customresourcedefinition", "tenants.tenancy.freehold.dev"])?)
         .context("definitions stay, with whatever is declared")?;
@@ -187,9 +198,44 @@ async fn use_it() -> Result<()> {
     bill_has_lines("acme").await
 }
 
-/// An upgrade and its undoing each replace pods, and nobody is refused meanwhile.
+/// The Secret of the database: which one it is, its entries, and every write to it.
+fn password() -> Result<Value> {
+    let words = ["get", "secret", DATABASE, "--namespace", NAMESPACE, "--output=json"];
+    let secret: Value = serde_json::from_str(&done(kubectl(&words)?)?)?;
+    let metadata = secret.get("metadata").context("metadata")?;
+    assert_eq!(metadata.get("ownerReferences"), None, "it goes with nobody");
+    assert_eq!(metadata.pointer("/labels/app.kubernetes.io~1instance"), None, "it is no release's");
+    let of = |name: &str| metadata.get(name).cloned().unwrap_or_default();
+    let data = secret.get("data").cloned().unwrap_or_default();
+    assert_eq!(data.as_object().map(serde_json::Map::len), Some(2), "password and url");
+    Ok(json!({"uid": of("uid"), "resourceVersion": of("resourceVersion"), "data": data}))
+}
+
+/// A Secret that was deleted comes back with another password, which the database takes at its next start.
+async fn lose_the_password() -> Result<()> {
+    let lost = password()?;
+    done(kubectl(&["delete", "secret", DATABASE, "--namespace", NAMESPACE])?)?;
+    let made =
+        eventually("the Secret is there again", LIMIT, async || password().map(Some)).await?;
+    for part in ["/uid", "/data/password", "/data/url"] {
+        assert_ne!(text(&made, part), text(&lost, part), "{part}");
+        assert!(!text(&made, part).is_empty(), "{part}");
+    }
+    for program in ["statefulset/freehold-postgresql", "deployment/freehold-billing-controller"] {
+        for act in ["restart", "status"] {
+            let mut words = vec!["rollout", act, program, "--namespace", NAMESPACE];
+            words.extend((act == "status").then_some("--timeout=3m"));
+            done(kubectl(&words)?).with_context(|| format!("rollout {act} {program}"))?;
+        }
+    }
+    bill_has_lines("acme").await?;
+    assert_eq!(password()?, made, "it is written once");
+    Ok(())
+}
+
+/// An upgrade and its undoing each replace pods, nobody is refused meanwhile, and the password is the same throughout.
 async fn roll() -> Result<()> {
-    let before = pods()?;
+    let (before, known) = (pods()?, password()?);
     let asking = Asking::start();
     install(
         "upgrade",
@@ -198,6 +244,7 @@ async fn roll() -> Result<()> {
     let asked = asking.stop().context("during the upgrade")?;
     assert!(asked > 0, "nothing was asked during the upgrade");
     let between = replaced(before).await?;
+    assert_eq!(password()?, known, "the upgrade touched the password");
     let asking = Asking::start();
     done(helm(&[
         "rollback",
@@ -212,7 +259,9 @@ async fn roll() -> Result<()> {
     let asked = asking.stop().context("during the rollback")?;
     assert!(asked > 0, "nothing was asked during the rollback");
     replaced(between).await?;
-    machines_run().await
+    assert_eq!(password()?, known, "the rollback touched the password");
+    machines_run().await?;
+    bill_has_lines("acme").await
 }
 
 /// Waits until the pods of the two programs have others' identities.

@@ -7,6 +7,7 @@
 use crate::controller::Queue;
 use crate::error_chain::one_line;
 use futures::StreamExt;
+use futures::future::{BoxFuture, join_all};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource, ResourceExt};
@@ -163,6 +164,69 @@ where
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
+}
+
+/// A cache of whatever kind, to be run and waited for with others.
+trait Watched: Send + Sync {
+    fn watch(self: Arc<Self>) -> BoxFuture<'static, ()>;
+    fn full(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<K> Watched for Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn watch(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(self.run())
+    }
+
+    fn full(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.wait_until_full())
+    }
+}
+
+/// All caches of a program: a kind that was asked for here is also run and waited for.
+pub struct Watches {
+    client: Client,
+    caches: Vec<Arc<dyn Watched>>,
+}
+
+impl Watches {
+    /// None yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, caches: Vec::new() }
+    }
+
+    /// A cache over all objects of one more kind.
+    pub fn cache<K>(&mut self) -> Arc<Cache<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let cache = Arc::new(Cache::new(self.client.clone()));
+        self.caches.push(Arc::<Cache<K>>::clone(&cache));
+        cache
+    }
+
+    /// Runs every watch as one of a program's tasks, until `stop`; `ended` makes what such a task ends with of its name.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        tasks: &mut tokio::task::JoinSet<T>,
+        stop: &CancellationToken,
+        ended: fn(&'static str) -> T,
+    ) {
+        for cache in &self.caches {
+            let (watch, stop) = (Arc::clone(cache).watch(), stop.clone());
+            tasks.spawn(async move {
+                stop.run_until_cancelled(watch).await;
+                ended("a watch")
+            });
+        }
+    }
+
+    /// Waits until every cache has been filled once.
+    pub async fn wait_until_full(&self) {
+        join_all(self.caches.iter().map(|cache| cache.full())).await;
+    }
 }
 
 /// `namespace/name`, or the name alone where there is no namespace.

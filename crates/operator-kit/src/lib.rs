@@ -17,6 +17,8 @@ pub mod lease;
 pub mod metrics;
 pub mod ownership;
 pub mod program;
+pub mod random;
+pub mod secret;
 pub mod status;
 
 pub use apply::Applier;

@@ -1,4 +1,4 @@
-//! The start and the end of a program: logs, signals.
+//! The start and the end of a program: what each is told, logs, signals.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,43 @@ impl std::str::FromStr for LogFormat {
             "json" => Ok(Self::Json),
             other => Err(format!("`{other}` is no log format; use text or json")),
         }
+    }
+}
+
+/// What every program is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProgramArguments {
+    /// The program's own namespace, with what it keeps for itself.
+    #[arg(long, env = "FREEHOLD_NAMESPACE", default_value = "freehold-system")]
+    pub namespace: String,
+    /// How log lines are written: text or json.
+    #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl ProgramArguments {
+    /// Starts logs; the token is cancelled by SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// Signal handlers cannot be installed.
+    pub fn start(&self) -> std::io::Result<CancellationToken> {
+        start_logs(self.log_format);
+        stop_on_signals()
+    }
+}
+
+/// What a program of which one replica leads is told besides.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CandidateArguments {
+    /// A name that no other replica has; the host's name and process id when left out.
+    #[arg(long, env = "FREEHOLD_IDENTITY")]
+    pub identity: Option<String>,
+}
+
+impl CandidateArguments {
+    /// The name to lead by.
+    pub fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(own_name)
     }
 }
 
@@ -60,4 +97,46 @@ pub fn stop_on_signals() -> std::io::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        program: ProgramArguments,
+        #[command(flatten)]
+        candidate: CandidateArguments,
+    }
+
+    #[test]
+    fn flags_and_variables_keep_their_names() {
+        let command = Arguments::command();
+        let names: Vec<_> = command
+            .get_arguments()
+            .filter_map(|argument| Some((argument.get_long()?, argument.get_env()?.to_str()?)))
+            .collect();
+        let expected = [
+            ("namespace", "FREEHOLD_NAMESPACE"),
+            ("log-format", "FREEHOLD_LOG_FORMAT"),
+            ("identity", "FREEHOLD_IDENTITY"),
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn who_is_given_no_name_takes_its_own() {
+        let given = Arguments::try_parse_from(["p", "--identity", "a", "--log-format", "json"]);
+        let given = given.unwrap();
+        assert_eq!(
+            (given.candidate.identity(), given.program.log_format),
+            ("a".to_owned(), LogFormat::Json)
+        );
+        let none = CandidateArguments { identity: None };
+        assert!(none.identity().ends_with(&std::process::id().to_string()));
+        assert!(Arguments::try_parse_from(["p", "--log-format", "xml"]).is_err());
+    }
 }
