@@ -17,7 +17,7 @@ use clap::Parser;
 use operator_kit::health::{self, Readiness};
 use operator_kit::lease::Election;
 use operator_kit::metrics::Metrics;
-use operator_kit::program::{self, LogFormat};
+use operator_kit::program::{CandidateArguments, ProgramArguments};
 use operator_kit::{Clock, ErrorChain, Fence, SystemClock, client};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long work under way may take to end after the program was asked to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-/// How long the stream waits before it starts anew.
+/// How long to wait before the database is tried again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// From how long a silence of the senders on it is an outage.
 const SILENCE_MICROSECONDS: i64 = 120_000_000;
@@ -72,22 +72,16 @@ struct Arguments {
     /// The legal entity that issues invoices; it has its own series of numbers.
     #[arg(long, env = "FREEHOLD_LEGAL_ENTITY", default_value = "operator")]
     legal_entity: String,
-    /// The billing-controller's own namespace, which holds its lease.
-    #[arg(long, env = "FREEHOLD_NAMESPACE", default_value = "freehold-system")]
-    namespace: String,
-    /// A name that no other replica has; the host's name and process id when left out.
-    #[arg(long, env = "FREEHOLD_IDENTITY")]
-    identity: Option<String>,
-    /// text or json.
-    #[arg(long, env = "FREEHOLD_LOG_FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    candidate: CandidateArguments,
+    #[command(flatten)]
+    program: ProgramArguments,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    program::start_logs(arguments.log_format);
-    let stop = program::stop_on_signals().context("install signal handlers")?;
+    let stop = arguments.program.start().context("install signal handlers")?;
     run(arguments, stop).await
 }
 
@@ -108,18 +102,24 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     if arguments.tick_seconds == 0 {
         bail!("--tick-seconds 0: use at least 1");
     }
-    let pool = store::connect(&database_url(&arguments)?).await?;
+    let (metrics, readiness, fence) = (Metrics::default(), Readiness::default(), Fence::default());
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    // Health first: who waits for the database is alive.
+    let health = health::router(metrics.clone(), readiness.clone());
+    serve::spawn(&mut tasks, "health server", arguments.health_address, health, &stop).await?;
+    let url = database_url(&arguments)?;
+    let Some(pool) = stop.run_until_cancelled(connect_when_up(&url)).await else { return Ok(()) };
+    let pool = pool?;
     store::migrate(&pool).await?;
     let client = client::connect().await?;
     let parts = Parts {
         log: PostgresLog::new(pool.clone()),
         owners: Arc::new(KnownOwners::load(&pool).await?),
         clock: Arc::new(DatabaseClock::ask_first(&pool, Arc::new(SystemClock)).await?),
-        metrics: Metrics::default(),
+        metrics,
         stop: stop.clone(),
         pool,
     };
-    let (readiness, fence) = (Readiness::default(), Fence::default());
     let world = Arc::new(World::new(
         client.clone(),
         fence.clone(),
@@ -128,9 +128,6 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
         parts.log.clone(),
         Arc::clone(&parts.owners),
     ));
-    let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    let health = health::router(parts.metrics.clone(), readiness.clone());
-    serve::spawn(&mut tasks, "health server", arguments.health_address, health, &stop).await?;
     let controllers = registry::register(&world, &parts.metrics, &stop);
     world.feed_owners();
     world.watch(&mut tasks, &stop);
@@ -139,10 +136,10 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
     }
 
-    let identity = arguments.identity.clone().unwrap_or_else(program::own_name);
+    let identity = arguments.candidate.identity();
     let mut election = Election::new(
         client,
-        &arguments.namespace,
+        &arguments.program.namespace,
         "freehold-billing-controller",
         &identity,
         Arc::new(SystemClock),
@@ -158,6 +155,11 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     keep_time(&parts, &mut tasks);
     start_stream(&parts, &arguments, &mut tasks);
     start_ticks(&parts, arguments.tick_seconds, &mut tasks);
+    let absences = registry::watch_absences(Arc::clone(&world), stop.clone());
+    tasks.spawn(async move {
+        absences.await;
+        "the look for what is gone"
+    });
     start_intake(&parts, &arguments, &mut tasks).await?;
     let questions = query::router(QueryState {
         pool: parts.pool.clone(),
@@ -169,6 +171,20 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
     // Only the leader takes samples and questions, so a service sends them nowhere else.
     readiness.set(true);
     lead(&mut election, &mut tasks, &stop).await
+}
+
+/// Connects as soon as the database is there. What waiting does not change (password, name, URL) ends the program, and
+/// the one that is started in its place reads a changed secret anew.
+async fn connect_when_up(url: &str) -> Result<PgPool, store::Error> {
+    loop {
+        match store::connect(url).await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(error = %ErrorChain(&error), "PostgreSQL is not there yet, trying again");
+                tokio::time::sleep(RESTART_AFTER).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Holds the lease until asked to stop, or until a part of the program is lost.

@@ -52,9 +52,13 @@ impl QueryState {
     }
 }
 
-/// The account of the tenant called `name`.
+/// The account of the tenant called `name`, or with that id: a name may have been used again, an id never is.
 async fn account(connection: &mut PgConnection, name: &str) -> Result<AccountRow, Refusal> {
-    store::registry::account_by_name(connection, name).await?.ok_or_else(|| {
+    let found = match name.parse::<store::Uuid>() {
+        Ok(id) => store::registry::account_by_id(connection, id).await?,
+        Err(_) => store::registry::account_by_name(connection, name).await?,
+    };
+    found.ok_or_else(|| {
         Refusal::not_found(
             format!("tenant: there is no account of a tenant `{name}`"),
             "kubectl get tenants lists them; one that was just declared takes a moment",

@@ -5,6 +5,7 @@
 //! starts anew says the same again; a repeated record changes nothing. Tenancy is the namespace's guarded label, never a
 //! metric's.
 
+mod absence;
 mod account;
 mod announce;
 mod identity;
@@ -12,6 +13,7 @@ mod machine;
 mod meter;
 mod plan;
 
+pub use absence::watch as watch_absences;
 pub use announce::AnnounceError;
 pub use identity::KnownOwners;
 
@@ -21,7 +23,7 @@ use ids::well_known;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
-use operator_kit::cache::Cache;
+use operator_kit::cache::{Cache, Watches};
 use operator_kit::controller::{Controller, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
 use operator_kit::{Applier, Clock, Fence, Reporter};
@@ -33,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Everything a pass may use.
 pub struct World {
+    client: Client,
+    watches: Watches,
     tenants: Arc<Cache<Tenant>>,
     namespaces: Arc<Cache<Namespace>>,
     machines: Arc<Cache<VirtualMachine>>,
@@ -56,12 +60,15 @@ impl World {
         log: PostgresLog,
         owners: Arc<KnownOwners>,
     ) -> Self {
+        let mut watches = Watches::new(client.clone());
         Self {
-            tenants: Arc::new(Cache::new(client.clone())),
-            namespaces: Arc::new(Cache::new(client.clone())),
-            machines: Arc::new(Cache::new(client.clone())),
-            meters: Arc::new(Cache::new(client.clone())),
-            plans: Arc::new(Cache::new(client.clone())),
+            client: client.clone(),
+            tenants: watches.cache(),
+            namespaces: watches.cache(),
+            machines: watches.cache(),
+            meters: watches.cache(),
+            plans: watches.cache(),
+            watches,
             applier: Applier::new(client.clone(), well_known::BILLING_MANAGER, fence.clone()),
             reporter: Reporter::new(client, well_known::BILLING_MANAGER, fence),
             clock,
@@ -73,20 +80,12 @@ impl World {
 
     /// Starts all watches.
     pub fn watch(&self, tasks: &mut JoinSet<&'static str>, stop: &CancellationToken) {
-        self.tenants.spawn(tasks, stop);
-        self.namespaces.spawn(tasks, stop);
-        self.machines.spawn(tasks, stop);
-        self.meters.spawn(tasks, stop);
-        self.plans.spawn(tasks, stop);
+        self.watches.spawn(tasks, stop, |ended| ended);
     }
 
     /// Waits until every cache has been filled once.
     pub async fn wait_until_full(&self) {
-        self.tenants.wait_until_full().await;
-        self.namespaces.wait_until_full().await;
-        self.machines.wait_until_full().await;
-        self.meters.wait_until_full().await;
-        self.plans.wait_until_full().await;
+        self.watches.wait_until_full().await;
     }
 
     /// Lets the intake hear of meters as they are declared, in every replica.

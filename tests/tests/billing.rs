@@ -7,7 +7,7 @@ use crds::VirtualMachine;
 use http::{Method, StatusCode};
 use ids::well_known::METERING_FINALIZER;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use metering::ShardNumber;
 use pricing::report::{DoctorReport, ExplainReport, InvoiceList, InvoiceReport, UsageReport};
 use serde_json::json;
@@ -321,4 +321,88 @@ async fn a_wrong_clock_moves_no_usage_and_issues_nothing() -> Result<()> {
     home.close().await?;
     operator.stop().await?;
     billing.close().await
+}
+
+/// As a restore of an older etcd, or a person with all rights, would have it: without an end of the record.
+async fn vanish(machines: &Api<VirtualMachine>, name: &str) -> Result<()> {
+    let nothing = json!({"metadata": {"finalizers": null}});
+    machines.delete(name, &DeleteParams::default()).await?;
+    eventually("the machine is gone without an end", SOON, async || {
+        match machines.patch(name, &PatchParams::default(), &Patch::Merge(&nothing)).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Some(())),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_billed_any_more() -> Result<()> {
+    let client = client().await?;
+    let operator = Operator::start_with(true).await?;
+    let mut billing = Billing::start(Settings::default()).await?;
+    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
+    let provider = json!({"kind": "Simulator", "simulator": simulator});
+    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let home = home(&client, &ground).await?;
+    let account = account_of(&client, &home).await?;
+    let started = machine(&client, &home, &ground, true).await?;
+    let uid = started.uid().context("no UID")?;
+    eventually("its usage is counted, and all was seen to be there", SOON, async || {
+        let counted = line(&bill(&billing, &home).await?, "vcpu").is_some();
+        let seen = seen_at(&billing).await?;
+        Ok(seen.filter(|_| counted))
+    })
+    .await?;
+
+    // Nobody looks while it goes: neither the operator, which would end its record, nor billing.
+    operator.stop().await?;
+    billing.kill().await?;
+    let seen = seen_at(&billing).await?.context("nothing was seen")?;
+    let machines: Api<VirtualMachine> = Api::namespaced(client.clone(), &home.project);
+    vanish(&machines, "web").await?;
+    billing.revive().await?;
+    let spans = spans(&billing, &uid).await?;
+    let last = spans.iter().filter_map(|(_, to)| *to).max();
+    assert_eq!(last, Some(seen), "held until it was last known to be there");
+
+    let operator = Operator::start_with(true).await?;
+    let tenant = home.tenant.clone();
+    home.close().await?;
+    let end: Option<i64> = eventually("the subscription ends", SOON, async || {
+        let row: Option<(Option<i64>,)> =
+            sqlx::query_as("SELECT to_microseconds FROM registry.subscription WHERE tenant = $1")
+                .bind(account.0)
+                .fetch_optional(&billing.database.pool)
+                .await?;
+        Ok(row.filter(|(to,)| to.is_some()).map(|(to,)| to))
+    })
+    .await?;
+    assert!(end > Some(seen), "after the machine's end");
+    eventually("the fee is for the time until then", SOON, async || {
+        let row: Option<(bool,)> = sqlx::query_as(
+            "SELECT upper(billed) = to_timestamp($2::numeric / 1000000) FROM billing.line
+             WHERE tenant = $1 AND rate_card = 'base' AND state = 'live'",
+        )
+        .bind(account.0)
+        .bind(end)
+        .fetch_optional(&billing.database.pool)
+        .await?;
+        Ok(row.filter(|(ends,)| *ends))
+    })
+    .await?;
+    let by_name: pricing::report::BillReport =
+        billing.get(&format!("/api/v1/bill?tenant={tenant}")).await?;
+    let by_id: pricing::report::BillReport =
+        billing.get(&format!("/api/v1/bill?tenant={account}")).await?;
+    assert_eq!(by_name.lines, by_id.lines, "an account can be asked for by its id");
+    operator.stop().await?;
+    billing.close().await
+}
+
+async fn seen_at(billing: &Billing) -> Result<Option<i64>> {
+    Ok(sqlx::query_scalar("SELECT seen_at_microseconds FROM registry.watch")
+        .fetch_optional(&billing.database.pool)
+        .await?)
 }

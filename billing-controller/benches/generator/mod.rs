@@ -160,6 +160,7 @@ impl Objects {
                     id: tenant.0,
                     plan: PLAN,
                     from: start,
+                    to: None,
                     periods: Periods::utc(),
                 }));
             }

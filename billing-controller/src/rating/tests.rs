@@ -39,6 +39,7 @@ fn subscription(number: u128, from: &str, zone: &str) -> Record {
         id: store::Uuid::from_u128(number),
         plan: PLAN,
         from: at(from),
+        to: None,
         periods: Periods::monthly(zone, 1).unwrap(),
     })
 }

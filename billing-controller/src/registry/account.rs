@@ -66,7 +66,9 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
         Periods::monthly(&time_zone, i64::from(anchor_day))?;
         let last = subscriptions.last();
         let is_same = last.is_some_and(|last| {
-            (last.plan_uid, &last.time_zone, last.anchor_day) == (plan_uid, &time_zone, anchor_day)
+            let same = (plan_uid, &time_zone, anchor_day);
+            last.to_microseconds.is_none()
+                && (last.plan_uid, &last.time_zone, last.anchor_day) == same
         });
         if !is_same {
             let from_microseconds =
@@ -81,6 +83,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
                 plan_uid,
                 plan_name,
                 from_microseconds,
+                to_microseconds: None,
                 time_zone,
                 anchor_day,
             };
@@ -90,17 +93,28 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
     }
     drop(connection);
     for row in &subscriptions {
-        let record = Record::Subscription(Subscription {
-            tenant: account,
-            id: row.id,
-            plan: PlanUid(row.plan_uid),
-            from: Instant::from_microseconds(row.from_microseconds).unwrap_or(Instant::EPOCH),
-            periods: Periods::monthly(&row.time_zone, i64::from(row.anchor_day))?,
-        });
-        let key = format!("subscription/{}", row.id);
-        world.announcer.announce(key, Audience::Account(account), record).await?;
+        announce(&world, account, row).await?;
     }
     Ok(if plan.is_some() { Outcome::Converged } else { Outcome::Waiting(WAIT) })
+}
+
+/// Says which plan an account is on, and from when until when.
+pub(super) async fn announce(
+    world: &World,
+    account: AccountId,
+    row: &SubscriptionRow,
+) -> Result<(), Error> {
+    let instant = |at| Instant::from_microseconds(at).unwrap_or(Instant::EPOCH);
+    let record = Record::Subscription(Subscription {
+        tenant: account,
+        id: row.id,
+        plan: PlanUid(row.plan_uid),
+        from: instant(row.from_microseconds),
+        to: row.to_microseconds.map(instant),
+        periods: Periods::monthly(&row.time_zone, i64::from(row.anchor_day))?,
+    });
+    let key = format!("subscription/{}", row.id);
+    Ok(world.announcer.announce(key, Audience::Account(account), record).await?)
 }
 
 /// The first subscription begins with the tenant; a later one now, or with the next period when it is laid out otherwise.
@@ -138,6 +152,7 @@ mod tests {
             plan_uid: store::Uuid::nil(),
             plan_name: "p".to_owned(),
             from_microseconds: from.parse::<Instant>().unwrap().microseconds(),
+            to_microseconds: None,
             time_zone: zone.to_owned(),
             anchor_day: 1,
         }

@@ -55,7 +55,7 @@ pub enum Error {
 /// How long to wait for a namespace's owner, which also announces itself by an event.
 const WAIT: Duration = Duration::from_secs(30);
 /// The kind, as bills show it.
-const KIND: &str = "VirtualMachine";
+pub(super) const KIND: &str = "VirtualMachine";
 
 /// One pass.
 pub async fn reconcile(machine: Arc<VirtualMachine>, world: Arc<World>) -> Result<Outcome, Error> {

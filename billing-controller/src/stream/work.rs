@@ -141,7 +141,8 @@ impl Owned {
                 | Record::Meter(_)
                 | Record::Tick { .. }
                 | Record::PeriodClose { .. }
-                | Record::ReceiverGap { .. } => {}
+                | Record::ReceiverGap { .. }
+                | Record::Vanished { .. } => {}
             }
         }
         work.folded = Some(work.folder.fold(entries));

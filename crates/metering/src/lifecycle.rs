@@ -41,6 +41,16 @@ impl Fold<'_> {
         }
     }
 
+    /// Ends the life of a resource whose record never will. Transitions that wait for an earlier one are lost with it.
+    pub(crate) fn vanished(&mut self, resource: ResourceUid, at: Instant) {
+        let Some(known) = self.state.resources.get(&resource) else { return };
+        if known.life.ended_at.is_some() {
+            return;
+        }
+        let number = known.life.number.saturating_add(1);
+        self.follow(&Transition { resource, number, at, holds: BTreeMap::new(), is_final: true });
+    }
+
     fn follow(&mut self, transition: &Transition) {
         let uid = transition.resource;
         let Some(known) = self.state.resources.get(&uid) else { return };

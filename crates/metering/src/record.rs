@@ -47,6 +47,13 @@ pub enum Record {
         /// When.
         during: Interval,
     },
+    /// A resource is gone without having ended its record: nothing is held from `at` on. To its account's shard.
+    Vanished {
+        /// The resource.
+        resource: ResourceUid,
+        /// Its last sign of life.
+        at: Instant,
+    },
 }
 
 /// One sample of one series, in base units.
@@ -129,6 +136,8 @@ pub struct Subscription {
     pub plan: PlanUid,
     /// From when.
     pub from: Instant,
+    /// Until when, if it ends before another begins; open while absent. Sent again with an end when the account goes.
+    pub to: Option<Instant>,
     /// How the account's billing periods are laid out.
     pub periods: Periods,
 }

@@ -79,6 +79,7 @@ impl Fold<'_> {
             Record::ReceiverGap { during } => {
                 self.changes.receiver_gaps.insert(*during);
             }
+            Record::Vanished { resource, at } => self.vanished(*resource, *at),
         }
     }
 
@@ -121,18 +122,27 @@ impl Fold<'_> {
         let tenant = subscription.tenant;
         let known = self.state.tenants.get_or_insert_with(&tenant, Default::default);
         let place = known.subscriptions.binary_search_by_key(&subscription.from, |one| one.from);
+        let mut changed_from = subscription.from;
         match place {
             Ok(place) => {
                 if let Some(same) = known.subscriptions.get_mut(place) {
                     if same == subscription {
                         return;
                     }
-                    same.clone_from(subscription);
+                    let before = std::mem::replace(same, subscription.clone());
+                    let is_end_alone = Subscription { to: subscription.to, ..before.clone() };
+                    if is_end_alone == *subscription {
+                        changed_from = [before.to, subscription.to]
+                            .into_iter()
+                            .flatten()
+                            .min()
+                            .unwrap_or(changed_from);
+                    }
                 }
             }
             Err(place) => known.subscriptions.insert(place, subscription.clone()),
         }
-        self.retime(&[tenant], subscription.from);
+        self.retime(&[tenant], changed_from);
     }
 
     fn plan_version(&mut self, start: &PlanVersionStart) {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one record it made")]
 
+mod ends;
+
 use crate::*;
 use calendar::{HOUR_MICROSECONDS, Instant, Interval, Periods};
 use ids::{AccountId, ResourceUid};
@@ -62,6 +64,7 @@ fn subscription() -> Record {
         id: Uuid::from_u128(8),
         plan: PLAN,
         from: at(-HOUR_MICROSECONDS),
+        to: None,
         periods: Periods::utc(),
     })
 }

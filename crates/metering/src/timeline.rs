@@ -66,11 +66,15 @@ impl ShardState {
     fn find_segment(&self, tenant: AccountId, at: Instant) -> Segment {
         let subscriptions = self.subscriptions_of(tenant);
         let current = subscriptions.iter().rev().find(|subscription| subscription.from <= at);
+        let current = current.filter(|one| one.to.is_none_or(|to| at < to));
         let whole = Interval::new(Instant::MIN, at.plus_microseconds(1));
         let mut during = self.period_of(tenant, at).map_or(whole, |period| period.during);
         let period_start = during.from;
         for subscription in subscriptions {
             narrow(&mut during, at, subscription.from);
+            if let Some(to) = subscription.to {
+                narrow(&mut during, at, to);
+            }
         }
         let version = current.and_then(|subscription| {
             let plan = self.plans.get(&subscription.plan)?;

@@ -84,19 +84,6 @@ where
         }
     }
 
-    /// Runs the watch as one of a program's tasks, until `stop`.
-    pub fn spawn(
-        self: &Arc<Self>,
-        tasks: &mut tokio::task::JoinSet<&'static str>,
-        stop: &CancellationToken,
-    ) {
-        let (cache, stop) = (Arc::clone(self), stop.clone());
-        tasks.spawn(async move {
-            stop.run_until_cancelled(cache.run()).await;
-            "a watch"
-        });
-    }
-
     /// Waits until the cache has been filled once.
     pub async fn wait_until_full(&self) {
         if self.store.wait_until_ready().await.is_err() {

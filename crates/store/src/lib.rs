@@ -57,6 +57,19 @@ impl Error {
         }
     }
 
+    /// Whether the server is not there, or not ready: waiting may help.
+    pub fn may_pass(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        match source {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+            // Starting up or shutting down; all connections taken.
+            sqlx::Error::Database(refusal) => {
+                refusal.code().is_some_and(|code| code == "57P03" || code == "53300")
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn of(act: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { act, source }
     }

@@ -52,6 +52,8 @@ pub struct SubscriptionRow {
     pub plan_name: String,
     /// UTC microseconds.
     pub from_microseconds: i64,
+    /// UTC microseconds; open while absent.
+    pub to_microseconds: Option<i64>,
     /// IANA name.
     pub time_zone: String,
     /// 1 to 31.
@@ -67,7 +69,8 @@ pub async fn account_put(connection: &mut PgConnection, row: &AccountRow) -> Res
         "INSERT INTO registry.account (tenant, name, display_name, currency, seen_at_microseconds)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (tenant) DO UPDATE SET name = excluded.name, display_name = excluded.display_name,
-           seen_at_microseconds = greatest(registry.account.seen_at_microseconds, excluded.seen_at_microseconds)",
+           seen_at_microseconds = greatest(registry.account.seen_at_microseconds, excluded.seen_at_microseconds),
+           gone_at_microseconds = NULL",
     )
     .bind(row.tenant)
     .bind(&row.name)
@@ -202,7 +205,8 @@ pub async fn subscription_add(
         "INSERT INTO registry.subscription (tenant, id, plan_uid, plan_name, from_microseconds, time_zone, anchor_day)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (tenant, from_microseconds) DO UPDATE SET id = excluded.id, plan_uid = excluded.plan_uid,
-           plan_name = excluded.plan_name, time_zone = excluded.time_zone, anchor_day = excluded.anchor_day",
+           plan_name = excluded.plan_name, time_zone = excluded.time_zone, anchor_day = excluded.anchor_day,
+           to_microseconds = NULL",
     )
     .bind(row.tenant)
     .bind(row.id)
@@ -226,11 +230,96 @@ pub async fn subscriptions_of(
     tenant: Uuid,
 ) -> Result<Vec<SubscriptionRow>, Error> {
     sqlx::query_as(
-        "SELECT tenant, id, plan_uid, plan_name, from_microseconds, time_zone, anchor_day
+        "SELECT tenant, id, plan_uid, plan_name, from_microseconds, to_microseconds, time_zone, anchor_day
          FROM registry.subscription WHERE tenant = $1 ORDER BY from_microseconds",
     )
     .bind(tenant)
     .fetch_all(connection)
     .await
     .map_err(Error::of("read subscriptions"))
+}
+
+/// Accounts whose tenant is not known to have gone.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn accounts_open(connection: &mut PgConnection) -> Result<Vec<Uuid>, Error> {
+    let rows: Vec<(Uuid,)> = sqlx::query_as(
+        "SELECT tenant FROM registry.account WHERE gone_at_microseconds IS NULL ORDER BY tenant",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Error::of("read accounts"))?;
+    Ok(rows.into_iter().map(|(tenant,)| tenant).collect())
+}
+
+/// Notes that an account's tenant went at `at`, and ends its subscriptions then.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn account_gone(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+    at_microseconds: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "WITH ended AS (
+           UPDATE registry.subscription SET to_microseconds = greatest($2, from_microseconds)
+           WHERE tenant = $1 AND to_microseconds IS NULL)
+         UPDATE registry.account SET gone_at_microseconds = $2 WHERE tenant = $1",
+    )
+    .bind(tenant)
+    .bind(at_microseconds)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(Error::of("end an account"))
+}
+
+/// Resources of a kind whose life is not known to be over.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn resources_open(
+    connection: &mut PgConnection,
+    kind: &str,
+) -> Result<Vec<ResourceRow>, Error> {
+    sqlx::query_as(
+        "SELECT tenant, resource_uid, valid_from_microseconds, valid_to_microseconds, kind, project, name,
+                created_at_microseconds
+         FROM registry.resource WHERE kind = $1 AND valid_to_microseconds IS NULL
+         ORDER BY tenant, resource_uid, valid_from_microseconds",
+    )
+    .bind(kind)
+    .fetch_all(connection)
+    .await
+    .map_err(Error::of("read resources"))
+}
+
+/// When everything declared was last known to be there, UTC microseconds.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn watch_seen(connection: &mut PgConnection) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar("SELECT seen_at_microseconds FROM registry.watch")
+        .fetch_optional(connection)
+        .await
+        .map_err(Error::of("read when objects were last seen"))
+}
+
+/// Notes that everything declared is there.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn watch_saw(connection: &mut PgConnection, at_microseconds: i64) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO registry.watch (seen_at_microseconds) VALUES ($1)
+         ON CONFLICT (only_one) DO UPDATE SET seen_at_microseconds =
+           greatest(registry.watch.seen_at_microseconds, excluded.seen_at_microseconds)",
+    )
+    .bind(at_microseconds)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(Error::of("note when objects were last seen"))
 }

@@ -58,6 +58,7 @@ fn ground() -> Vec<Record> {
             id: Uuid::from_u128(9),
             plan: metering::PlanUid(Uuid::from_u128(11)),
             from: at(0),
+            to: None,
             periods: Periods::utc(),
         }),
     ]

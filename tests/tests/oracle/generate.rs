@@ -94,7 +94,7 @@ fn rule(name: &str, kind: MeterKind, base_units_per_unit: i64, bound: Option<i12
     })
 }
 
-/// Meters, two plans of two versions each, subscriptions in two zones, one of them changing its plan.
+/// Meters, two plans of two versions each, subscriptions in several zones, some of them changing their plan or ending.
 fn ground(dice: &mut Dice) -> Vec<Record> {
     let sku = || "compute/vcpu".to_owned();
     let mut records = vec![
@@ -117,13 +117,22 @@ fn ground(dice: &mut Dice) -> Vec<Record> {
     for tenant in tenants() {
         let (zone, anchor) = layouts[usize::try_from(dice.within(0, 4)).unwrap()];
         let periods = Periods::monthly(zone, anchor).unwrap();
-        let mut subscribe = |plan, from| {
+        let mut subscribe = |plan, from, to| {
             let (id, periods) = (tenant.0, periods.clone());
-            records.push(Record::Subscription(Subscription { tenant, id, plan, from, periods }));
+            records.push(Record::Subscription(Subscription {
+                tenant,
+                id,
+                plan,
+                from,
+                to,
+                periods,
+            }));
         };
-        subscribe(plans[0], at(START - 100 * MINUTE));
+        subscribe(plans[0], at(START - 100 * MINUTE), None);
         if dice.percent(50) {
-            subscribe(plans[1], at(START + dice.within(0, SPAN_MINUTES * MINUTE)));
+            let from = START + dice.within(0, SPAN_MINUTES * MINUTE);
+            let end = from + dice.within(0, SPAN_MINUTES * MINUTE);
+            subscribe(plans[1], at(from), dice.percent(30).then(|| at(end)));
         }
     }
     records

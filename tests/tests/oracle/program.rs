@@ -58,8 +58,8 @@ type Change = (u64, i64, Vec<(String, i128)>, bool);
 struct Ground {
     /// Ascending: from when, tenant, creation.
     owners: BTreeMap<Uuid, Vec<(i64, Uuid, i64)>>,
-    /// Ascending: from when, plan, periods.
-    subscriptions: BTreeMap<Uuid, Vec<(i64, Uuid, Periods)>>,
+    /// Ascending: from when, until when, plan, periods.
+    subscriptions: BTreeMap<Uuid, Vec<(i64, i64, Uuid, Periods)>>,
     /// Start and generation.
     versions: BTreeMap<Uuid, Vec<(i64, i64)>>,
     rules: BTreeMap<String, MeterRule>,
@@ -90,8 +90,9 @@ impl Ground {
                 }
                 Record::Subscription(one) => {
                     let known = ground.subscriptions.entry(one.tenant.0).or_default();
-                    known.push((one.from.microseconds(), one.plan.0, one.periods.clone()));
-                    known.sort_by_key(|(from, _, _)| *from);
+                    let to = one.to.map_or(i64::MAX, Instant::microseconds);
+                    known.push((one.from.microseconds(), to, one.plan.0, one.periods.clone()));
+                    known.sort_by_key(|(from, ..)| *from);
                 }
                 Record::PlanVersion(start) => {
                     let known = ground.versions.entry(start.version.plan.0).or_default();
@@ -104,6 +105,7 @@ impl Ground {
                 Record::Sample(_)
                 | Record::Transition(_)
                 | Record::PeriodClose { .. }
+                | Record::Vanished { .. }
                 | Record::ReceiverGap { .. } => {}
             }
         }
@@ -114,24 +116,26 @@ impl Ground {
         let owners = &self.owners[&resource];
         let tenant = owners.iter().rev().find(|(from, _, _)| *from <= at).unwrap_or(&owners[0]).1;
         let subscriptions = self.subscriptions.get(&tenant).map_or(&[][..], Vec::as_slice);
-        let current = subscriptions.iter().rev().find(|(from, _, _)| *from <= at);
+        let current = subscriptions.iter().rev().find(|(from, ..)| *from <= at);
         let utc = Periods::utc();
-        let periods = current.or(subscriptions.first()).map_or(&utc, |(_, _, periods)| periods);
+        let periods = current.or(subscriptions.first()).map_or(&utc, |(.., periods)| periods);
+        let current = current.filter(|(_, to, ..)| at < *to);
         let instant = Instant::from_microseconds(at).unwrap();
         let period = periods.containing(instant).unwrap().during;
         let no_versions = Vec::new();
-        let versions = current
-            .map_or(&no_versions, |(_, plan, _)| self.versions.get(plan).unwrap_or(&no_versions));
+        let versions = current.map_or(&no_versions, |(_, _, plan, _)| {
+            self.versions.get(plan).unwrap_or(&no_versions)
+        });
         let in_force = versions.iter().filter(|(start, _)| *start <= at).max();
         let hour = at.div_euclid(HOUR) * HOUR;
         let mut cuts = vec![hour, hour + HOUR];
         cuts.extend([period.from.microseconds(), period.to.microseconds()]);
-        cuts.extend(subscriptions.iter().map(|(from, _, _)| *from));
+        cuts.extend(subscriptions.iter().flat_map(|(from, to, ..)| [*from, *to]));
         cuts.extend(versions.iter().map(|(start, _)| *start));
         cuts.extend(owners.iter().skip(1).map(|(from, _, _)| *from));
         Place {
             tenant,
-            version: current.zip(in_force).map(|((_, plan, _), version)| (*plan, version.1)),
+            version: current.zip(in_force).map(|((_, _, plan, _), version)| (*plan, version.1)),
             period_start: period.from.microseconds(),
             start: cuts.iter().copied().filter(|cut| *cut <= at).max().unwrap(),
             end: cuts.iter().copied().filter(|cut| *cut > at).min().unwrap(),
@@ -325,6 +329,9 @@ fn feed(record: &Record, number: usize, samples: &mut Samples, changes: &mut Cha
         Record::Transition(Transition { resource, number, at, holds, is_final }) => {
             let amounts = holds.iter().map(|(sku, amount)| (sku.clone(), amount.0)).collect();
             changes.insert((resource.0, (*number, at.microseconds(), amounts, *is_final)));
+        }
+        Record::Vanished { resource, at } => {
+            changes.insert((resource.0, (u64::MAX, at.microseconds(), Vec::new(), true)));
         }
         Record::Registry(_)
         | Record::Subscription(_)
