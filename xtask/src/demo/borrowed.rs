@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The label on namespaces that the operator made.
 const TENANT_LABEL: &str = "tenancy.freehold.dev/tenant";
+/// What names of roles that the operator made contain.
+const ROLE_PREFIX: &str = "/freehold-tenant-";
 const ADVICE: &str =
     "nothing was changed; leave out --kubeconfig, or name a cluster without Freehold";
 /// A server that does not answer within this time is not there.
@@ -26,6 +28,7 @@ const ASK: &str = "--request-timeout=10s";
 pub struct Before {
     kinds: BTreeSet<String>,
     namespaces: BTreeSet<String>,
+    roles: BTreeSet<String>,
     /// Whether the demo has begun to make something.
     is_touched: Cell<bool>,
 }
@@ -81,7 +84,8 @@ fn judge(cluster: &Cluster) -> Result<Before> {
         }
         differs(cluster, &kinds)?;
     }
-    Ok(Before { kinds, namespaces, is_touched: Cell::new(false) })
+    let roles = names(&["get", "clusterroles"])?;
+    Ok(Before { kinds, namespaces, roles, is_touched: Cell::new(false) })
 }
 
 /// Kinds that are there stay untouched, so they have to be the ones the programs speak.
@@ -171,7 +175,7 @@ impl Before {
         bail!("left behind in the cluster: {}", left.join("; "));
     }
 
-    /// Objects of our kinds that are still there, and the namespaces of tenants.
+    /// Objects of our kinds that are still there, the namespaces of tenants, and the roles in them.
     fn delete_by_force(&self, cluster: &Cluster, run: &Run) -> Result<()> {
         let served = cluster.output(&["get", "customresourcedefinitions", "--output=name"])?;
         for kind in kinds()?.iter().filter(|kind| served.contains(&format!("/{kind}\n"))) {
@@ -195,6 +199,11 @@ impl Before {
             cluster.output(&["get", "namespaces", "--selector", TENANT_LABEL, "--output=name"])?;
         for namespace in text.lines().filter(|name| !self.namespaces.contains(*name)) {
             delete(cluster, run, &[namespace])?;
+        }
+        let text = cluster.output(&["get", "clusterroles", "--output=name"])?;
+        let made = |role: &&str| role.contains(ROLE_PREFIX) && !self.roles.contains(*role);
+        for role in text.lines().filter(made) {
+            delete(cluster, run, &[role])?;
         }
         Ok(())
     }
