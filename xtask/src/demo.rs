@@ -69,7 +69,10 @@ pub fn run(wishes: &Wishes) -> Result<()> {
         Some(path) => Some(borrowed::look(path, kubectl()?)?),
         None => None,
     };
-    packages::require(&[POSTGRESQL, PROMETHEUS]).context("demo, step: look for packages")?;
+    step("look for what is needed", || {
+        packages::require(&[POSTGRESQL, PROMETHEUS])?;
+        if borrowed.is_none() { tools::can_have_kubernetes() } else { Ok(()) }
+    })?;
     let mut run = Run::temporary("demo")?;
     let result = perform(&mut run, borrowed.as_ref(), wishes);
     interrupt::ignore();

@@ -61,9 +61,24 @@ pub fn helm() -> Result<PathBuf> {
     Ok(build("helm", "-s -w", &[("helm", "helm.sh/helm/v4/cmd/helm")])?.join("helm"))
 }
 
-fn build(family: &str, flags: &str, programs: &[Program]) -> Result<PathBuf> {
+/// Fails if a control plane has to be built and cannot be.
+pub fn can_have_kubernetes() -> Result<()> {
+    let (_, folder) = place("kubernetes", &link_flags())?;
+    if CONTROL_PLANE.iter().any(|(name, _)| !folder.join(name).exists()) {
+        need_go()?;
+    }
+    Ok(())
+}
+
+/// The module that pins a family, and the folder of what is built from it.
+fn place(family: &str, flags: &str) -> Result<(PathBuf, PathBuf)> {
     let module = paths::repository()?.join("dev").join(family);
     let folder = paths::cache()?.join("tools").join(format!("{family}-{}", key(&module, flags)?));
+    Ok((module, folder))
+}
+
+fn build(family: &str, flags: &str, programs: &[Program]) -> Result<PathBuf> {
+    let (module, folder) = place(family, flags)?;
     fs::create_dir_all(&folder)?;
     let is_missing = |(name, _): &&Program| !folder.join(name).exists();
     if programs.iter().any(|program| is_missing(&program)) {
