@@ -1,8 +1,8 @@
 //! The benchmarks: what each needs, running them, and the machine the figures belong to.
 
 use crate::parts::{self, Part, Parts};
-use crate::paths;
 use crate::run::{self, Run};
+use crate::{interrupt, paths};
 use anyhow::{Result, bail};
 use std::fs;
 use std::process::Command;
@@ -52,7 +52,7 @@ pub fn run(wanted: Option<&str>) -> Result<bool> {
         for part in bench.needs {
             parts.start(&mut run, *part)?;
         }
-        run.check_interrupted()?;
+        interrupt::check()?;
         run::progress(&format!("benchmark: {}", bench.name));
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(paths::repository()?).args([

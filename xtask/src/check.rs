@@ -33,10 +33,11 @@ pub fn run() -> Result<bool> {
 }
 
 fn cargo(arguments: &[&str]) -> Result<bool> {
-    run::progress(&format!("cargo {}", arguments.join(" ")));
-    let status =
-        Command::new(env!("CARGO")).current_dir(paths::repository()?).args(arguments).status()?;
-    Ok(status.success())
+    let what = format!("cargo {}", arguments.join(" "));
+    run::progress(&what);
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(paths::repository()?).args(arguments);
+    Ok(run::attend(&what, &mut command, || Ok(()))?.success())
 }
 
 /// The version of cargo-deny that is installed where there is none.

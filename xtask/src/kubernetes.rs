@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use node::Ground;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -206,10 +207,16 @@ impl Cluster {
         Self { kubeconfig, kubectl, node: None }
     }
 
+    /// The same cluster, without its node.
+    pub fn again(&self) -> Self {
+        Self::of_others(self.kubeconfig.clone(), self.kubectl.clone())
+    }
+
     /// kubectl as the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        // Ctrl-C in a terminal is for us, not for what takes our objects away.
+        command.process_group(0).arg("--kubeconfig").arg(&self.kubeconfig);
         command
     }
 
@@ -255,13 +262,20 @@ impl Cluster {
 
     /// Installs our kinds and waits until the server serves them.
     pub fn install_definitions(&self, log: &Path) -> Result<()> {
-        let folder = crate::paths::repository()?.join("crds/yaml");
+        self.install(log, &[crate::paths::repository()?.join("crds/yaml")])
+    }
+
+    /// Installs the kinds of these files or folders and waits until the server serves them.
+    pub fn install(&self, log: &Path, files: &[PathBuf]) -> Result<()> {
         let mut apply = self.kubectl();
-        apply.args(["apply", "--server-side", "--force-conflicts", "--filename"]).arg(&folder);
-        run::finish("apply crds/yaml", log, &mut apply)?;
+        apply.args(["apply", "--server-side", "--force-conflicts"]);
         let mut wait = self.kubectl();
-        wait.args(["wait", "--for=condition=Established", "--timeout=60s", "--filename"])
-            .arg(&folder);
+        wait.args(["wait", "--for=condition=Established", "--timeout=60s"]);
+        for file in files {
+            apply.arg("--filename").arg(file);
+            wait.arg("--filename").arg(file);
+        }
+        run::finish("apply crds/yaml", log, &mut apply)?;
         run::finish("wait until the kinds are served", log, &mut wait)
     }
 }

@@ -17,6 +17,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// The daemon's name among the processes of a run.
+pub const DAEMON: &str = "libvirtd";
 
 /// A daemon that answers.
 pub struct Libvirt {
@@ -45,7 +47,7 @@ pub fn start(run: &mut Run) -> Result<Libvirt> {
     let script = folder.join("start");
     fs::write(&script, script_text(&folder))?;
     run.start(
-        "libvirtd",
+        DAEMON,
         Command::new("unshare")
             .args([
                 "--mount",
@@ -60,7 +62,7 @@ pub fn start(run: &mut Run) -> Result<Libvirt> {
             .arg(&script),
     )?;
     let socket = folder.join("socket/libvirt-sock");
-    run.wait("libvirtd", "libvirt listens", START_LIMIT, || UnixStream::connect(&socket).is_ok())?;
+    run.wait(DAEMON, "libvirt listens", START_LIMIT, || UnixStream::connect(&socket).is_ok())?;
     Ok(Libvirt { socket })
 }
 

@@ -9,6 +9,7 @@ mod codegen;
 mod demo;
 mod http;
 mod images;
+mod interrupt;
 mod kubernetes;
 mod libvirt;
 mod packages;
@@ -23,7 +24,9 @@ mod tools;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use interrupt::Interrupted;
 use kubernetes::NodeKind;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -100,14 +103,18 @@ enum ClusterAct {
     },
 }
 
-#[expect(clippy::print_stderr, reason = "a command line program reports its failure")]
 fn main() -> ExitCode {
-    match perform(Arguments::parse().task) {
+    let task = Arguments::parse().task;
+    match interrupt::listen().and_then(|()| perform(task)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // A terminal that is gone cannot be told.
+            writeln!(std::io::stderr(), "error: {error:#}").ok();
+            match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => interrupted.exit_code().into(),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

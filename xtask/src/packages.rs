@@ -54,26 +54,46 @@ pub fn is_root() -> bool {
 
 /// Makes sure that all of `packages` are installed.
 pub fn require(packages: &[Package]) -> Result<()> {
-    let missing: Vec<&str> = packages
-        .iter()
-        .filter(|package| !Path::new(package.file).exists())
-        .map(|package| package.name)
-        .collect();
-    if missing.is_empty() {
+    let is_there = |file: &str| Path::new(file).exists();
+    let names = missing(packages, is_there);
+    if names.is_empty() {
         return Ok(());
     }
-    let install = format!("apt-get install --yes --no-install-recommends {}", missing.join(" "));
     if !is_root() {
-        bail!("packages are missing: {}; run: sudo {install}", missing.join(" "));
+        bail!("{}", advice(&names));
     }
-    run::progress(&format!("installing Debian packages: {}", missing.join(" ")));
+    run::progress(&format!("installing Debian packages: {}", names.join(" ")));
     let log = paths::cache()?.join("logs/apt-get.log");
     run::finish("apt-get update", &log, apt().arg("update"))?;
-    run::finish(
-        &install,
-        &log,
-        apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing),
-    )
+    run::finish(&command(&names), &log, apt().args(INSTALL).args(&names))?;
+    let still = missing(packages, is_there);
+    if !still.is_empty() {
+        bail!("installed, but without the files of Debian 12: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
+
+/// Names of packages whose file is not there, each once.
+fn missing(packages: &[Package], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let missing = packages.iter().filter(|package| !is_there(package.file));
+    let mut names = Vec::new();
+    for package in missing {
+        if !names.contains(&package.name) {
+            names.push(package.name);
+        }
+    }
+    names
+}
+
+fn command(names: &[&str]) -> String {
+    format!("apt-get {} {}", INSTALL.join(" "), names.join(" "))
+}
+
+/// What somebody who may not install packages can do.
+fn advice(names: &[&str]) -> String {
+    format!("packages are missing: {}; run: sudo {}", names.join(" "), command(names))
 }
 
 /// `apt-get` that asks nothing.
@@ -83,4 +103,22 @@ pub fn apt() -> Command {
     // Services of a package are ours to start, on ports and folders of ours.
     command.env("RUNLEVEL", "1").env("SYSTEMD_OFFLINE", "1");
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_package_is_named_once_with_one_command() {
+        let packages = [PROMETHEUS, BUSYBOX, POSTGRESQL, BUSYBOX];
+        let names = missing(&packages, |file| file == PROMETHEUS.file);
+        assert_eq!(names, ["busybox-static", "postgresql-15"]);
+        assert_eq!(
+            advice(&names),
+            "packages are missing: busybox-static postgresql-15; \
+             run: sudo apt-get install --yes --no-install-recommends busybox-static postgresql-15"
+        );
+        assert!(missing(&packages, |_| true).is_empty());
+    }
 }

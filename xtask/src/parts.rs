@@ -122,7 +122,7 @@ pub fn build_programs() -> Result<()> {
     run::progress("building all programs");
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(paths::repository()?).args(["build", "--quiet", "--workspace", "--bins"]);
-    let status = build.status()?;
+    let status = run::attend("cargo build --workspace --bins", &mut build, || Ok(()))?;
     if !status.success() {
         bail!("the programs do not build ({status}); the compiler's words are above");
     }

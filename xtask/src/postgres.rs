@@ -1,6 +1,7 @@
-//! A real PostgreSQL with fsync on, in the run's own folder, on a free port of the loopback address.
+//! A real PostgreSQL with fsync on, in a folder of the run's own, on a free port of the loopback address.
 //!
-//! The server refuses to run as root, so root runs it as the package's user.
+//! The server refuses to run as root, so root runs it as the package's user, whose data is outside root's home: nobody has
+//! to be let in there.
 
 use crate::packages::{self, POSTGRESQL};
 use crate::run::{self, Run, free_port};
@@ -15,15 +16,14 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub fn start(run: &mut Run) -> Result<String> {
     packages::require(&[POSTGRESQL])?;
     run::progress("starting PostgreSQL");
-    let folder = run.subfolder("postgres")?;
-    if packages::is_root() {
-        run::finish(
-            "chown",
-            &run.log("chown"),
-            Command::new("chown").arg("postgres").arg(&folder),
-        )?;
-        open_to_others(run)?;
-    }
+    let folder = if packages::is_root() {
+        let folder = run.outer_folder("postgres")?;
+        let mut chown = Command::new("chown");
+        run::finish("chown", &run.log("chown"), chown.arg("postgres").arg(&folder))?;
+        folder
+    } else {
+        run.subfolder("postgres")?
+    };
     let data = folder.join("data");
     let mut initdb = as_server_user("initdb");
     initdb
@@ -35,8 +35,8 @@ pub fn start(run: &mut Run) -> Result<String> {
     server
         .arg("-D")
         .arg(&data)
-        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"])
-        .arg(&folder)
+        // No socket in the file system: its path may be longer than sockets' may.
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""])
         .args(["-c", "fsync=on", "-c", "full_page_writes=on", "-c", "max_connections=200"])
         .args(["-c", "shared_buffers=256MB", "-c", "log_min_messages=warning"]);
     run.start("postgres", &mut server)?;
@@ -58,17 +58,4 @@ fn as_server_user(program: &str) -> Command {
     } else {
         Command::new(path)
     }
-}
-
-/// The server's user has to reach its folder below root's.
-fn open_to_others(run: &Run) -> Result<()> {
-    let mut folder = Some(run.folder());
-    while let Some(path) = folder {
-        let mut chmod = Command::new("chmod");
-        if path.as_os_str() != "/" {
-            run::finish("chmod", &run.log("chmod"), chmod.arg("o+x").arg(path))?;
-        }
-        folder = path.parent();
-    }
-    Ok(())
 }

@@ -15,6 +15,10 @@ use std::process::Command;
 use std::time::Duration;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// The exporter's name among the processes of a run.
+pub const EXPORTER: &str = "libvirt-exporter";
+/// What Prometheus calls the exporter.
+const GUESTS_JOB: &str = "libvirt";
 
 /// A server that scrapes.
 #[derive(Debug)]
@@ -25,8 +29,10 @@ pub struct Prometheus {
 
 /// What Prometheus reads and where it sends what it read.
 pub struct Configuration<'a> {
-    /// `host:port` of what is scraped.
-    pub targets: &'a [String],
+    /// `host:port` of the libvirt exporter, whose samples are sent on; none where no guests run.
+    pub exporter: Option<&'a str>,
+    /// `host:port` of programs of ours, whose samples are looked at only here.
+    pub programs: &'a [String],
     /// How often, in seconds.
     pub scrape_seconds: u64,
     /// Where samples are sent by remote write.
@@ -41,18 +47,18 @@ pub fn programs() -> Result<(&'static Path, &'static Path)> {
 
 /// Starts the exporter; its `host:port`.
 pub fn start_exporter(run: &mut Run, libvirt: &Libvirt) -> Result<String> {
-    let (_, exporter) = programs()?;
+    packages::require(&[LIBVIRT_EXPORTER])?;
     run::progress("starting the libvirt exporter");
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
     let socket = libvirt.socket.display();
     run.start(
-        "libvirt-exporter",
-        Command::new(exporter)
+        EXPORTER,
+        Command::new(LIBVIRT_EXPORTER.file)
             .arg(format!("--web.listen-address={address}"))
             .arg(format!("--libvirt.uri=qemu+unix:///system?socket={socket}")),
     )?;
-    run.wait("libvirt-exporter", "the libvirt exporter sees the daemon", START_LIMIT, || {
+    run.wait(EXPORTER, "the libvirt exporter sees the daemon", START_LIMIT, || {
         http::get(port, "/metrics")
             .is_ok_and(|text| text.lines().any(|line| line == "libvirt_up 1"))
     })?;
@@ -61,7 +67,7 @@ pub fn start_exporter(run: &mut Run, libvirt: &Libvirt) -> Result<String> {
 
 /// Starts Prometheus.
 pub fn start(run: &mut Run, configuration: &Configuration<'_>) -> Result<Prometheus> {
-    let (program, _) = programs()?;
+    packages::require(&[PROMETHEUS])?;
     run::progress("starting Prometheus");
     let folder = run.subfolder("prometheus")?;
     let file = folder.join("prometheus.yml");
@@ -71,7 +77,7 @@ pub fn start(run: &mut Run, configuration: &Configuration<'_>) -> Result<Prometh
     let port = free_port()?;
     run.start(
         "prometheus",
-        Command::new(program)
+        Command::new(PROMETHEUS.file)
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}")),
@@ -84,18 +90,27 @@ pub fn start(run: &mut Run, configuration: &Configuration<'_>) -> Result<Prometh
 
 impl Configuration<'_> {
     fn document(&self) -> Value {
-        json!({
-            "global": {"scrape_interval": format!("{}s", self.scrape_seconds)},
-            "scrape_configs": [{
-                "job_name": "libvirt",
-                "static_configs": [{"targets": self.targets}],
+        let mut jobs = vec![json!({
+            "job_name": "freehold", "static_configs": [{"targets": self.programs}],
+        })];
+        jobs.extend(self.exporter.map(|exporter| {
+            json!({
+                "job_name": GUESTS_JOB,
+                "static_configs": [{"targets": [exporter]}],
                 // The guest that finds out what runs guests is nobody's machine; its usage would wait in suspense.
                 "metric_relabel_configs": [{
                     "source_labels": ["domain"], "regex": "freehold-probe", "action": "drop",
                 }],
-            }],
+            })
+        }));
+        json!({
+            "global": {"scrape_interval": format!("{}s", self.scrape_seconds)},
+            "scrape_configs": jobs,
             "remote_write": [{
                 "url": self.remote_write_url,
+                "write_relabel_configs": [{
+                    "source_labels": ["job"], "regex": GUESTS_JOB, "action": "keep",
+                }],
                 // Samples are on their way a second after they were scraped.
                 "queue_config": {"batch_send_deadline": "1s"},
             }],
@@ -119,15 +134,22 @@ mod tests {
 
     #[test]
     fn samples_go_where_they_are_wanted() {
-        let targets = ["127.0.0.1:9177".to_owned()];
-        let configuration = Configuration {
-            targets: &targets,
+        let programs = ["127.0.0.1:8082".to_owned()];
+        let mut configuration = Configuration {
+            exporter: Some("127.0.0.1:9177"),
+            programs: &programs,
             scrape_seconds: 5,
             remote_write_url: "http://127.0.0.1:9009/api/v1/write",
         };
         let document = configuration.document();
         assert_eq!(document["global"]["scrape_interval"], "5s");
-        assert_eq!(document["scrape_configs"][0]["static_configs"][0]["targets"][0], targets[0]);
-        assert_eq!(document["remote_write"][0]["url"], "http://127.0.0.1:9009/api/v1/write");
+        let job = |at: usize| document["scrape_configs"][at].clone();
+        assert_eq!(job(0)["static_configs"][0]["targets"][0], programs[0]);
+        assert_eq!(job(1)["static_configs"][0]["targets"][0], "127.0.0.1:9177");
+        let write = &document["remote_write"][0];
+        assert_eq!(write["url"], "http://127.0.0.1:9009/api/v1/write");
+        assert_eq!(write["write_relabel_configs"][0]["regex"], job(1)["job_name"]);
+        configuration.exporter = None;
+        assert_eq!(configuration.document()["scrape_configs"].as_array().unwrap().len(), 1);
     }
 }

@@ -4,16 +4,19 @@
 //! that a run can be ended by a later process without ever touching a stranger that inherited a pid. Each process leads
 //! a group of its own, and the group is what is ended, so children of children go too.
 
-use crate::paths;
+mod commands;
+
+use crate::{interrupt, paths};
 use anyhow::{Context, Result, bail};
+pub use commands::{News, attend, finish, progress};
+use commands::{finish_while, last_lines};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A process of a run.
@@ -33,6 +36,9 @@ struct Record {
     /// Control groups made for the run, removed once its processes are gone.
     #[serde(default)]
     cgroups: Vec<PathBuf>,
+    /// Folders outside the run's, for who cannot reach that.
+    #[serde(default)]
+    folders: Vec<PathBuf>,
 }
 
 impl Record {
@@ -47,6 +53,10 @@ impl Record {
             while path.exists() && !remove_cgroup(&path) && Instant::now() < deadline {
                 std::thread::sleep(POLL);
             }
+        }
+        for path in self.folders.drain(..) {
+            // It may be that there was no time to make it.
+            fs::remove_dir_all(path).ok();
         }
     }
 }
@@ -64,7 +74,6 @@ fn remove_cgroup(path: &Path) -> bool {
 pub struct Run {
     folder: PathBuf,
     record: Record,
-    interrupted: Arc<AtomicBool>,
     ends_with_us: bool,
 }
 
@@ -72,6 +81,8 @@ pub struct Run {
 const END_LIMIT: Duration = Duration::from_secs(15);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the logs of a run that failed are kept.
+const LOGS_KEPT: Duration = Duration::from_hours(7 * 24);
 
 impl Run {
     /// A run that ends with this process, however it ends; what a killed predecessor left is ended first.
@@ -108,16 +119,7 @@ impl Run {
     fn at(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder.join("logs"))
             .with_context(|| format!("create {}", folder.display()))?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-        }
-        Ok(Self {
-            folder: folder.to_owned(),
-            record: Record::default(),
-            interrupted,
-            ends_with_us: false,
-        })
+        Ok(Self { folder: folder.to_owned(), record: Record::default(), ends_with_us: false })
     }
 
     /// The run's own folder.
@@ -137,17 +139,21 @@ impl Run {
         self.folder.join("logs").join(format!("{name}.log"))
     }
 
-    /// Whether somebody asked us to stop.
-    pub fn check_interrupted(&self) -> Result<()> {
-        if self.interrupted.load(Ordering::Acquire) {
-            bail!("interrupted; ending what was started");
-        }
-        Ok(())
+    /// A folder that every user can be given, which the one below the person's home is not.
+    pub fn outer_folder(&mut self, name: &str) -> Result<PathBuf> {
+        let path = Path::new("/var/tmp").join(format!("freehold-{name}-{}", std::process::id()));
+        self.record.folders.push(path.clone());
+        self.save()?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("create {}", path.display()))?;
+        Ok(path)
     }
 
     /// Starts a process in the background, its output in a log of its name.
     pub fn start(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        self.check_interrupted()?;
+        interrupt::check()?;
         let log = self.log(name);
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
@@ -177,14 +183,8 @@ impl Run {
 
     /// Waits until somebody asks us to stop; fails when a process ends before.
     pub fn until_interrupted(&self) -> Result<()> {
-        while !self.interrupted.load(Ordering::Acquire) {
-            if let Some(name) = self.dead().first() {
-                bail!(
-                    "{name} ended by itself; its log: {}{}",
-                    self.log(name).display(),
-                    self.tail(name)
-                );
-            }
+        while interrupt::check().is_ok() {
+            self.check_alive("somebody asked it to")?;
             std::thread::sleep(POLL);
         }
         Ok(())
@@ -200,7 +200,29 @@ impl Run {
             .collect()
     }
 
-    /// Waits until `ready` says yes; fails when the process `name` dies, time runs out, or we are asked to stop.
+    /// Whether a process of this name lives.
+    pub fn is_alive(&self, name: &str) -> bool {
+        self.record.processes.iter().any(|process| process.name == name && is_alive(process))
+    }
+
+    /// Fails if a process has ended: all are meant to live as long as the run.
+    pub fn check_alive(&self, before: &str) -> Result<()> {
+        match self.dead().first() {
+            Some(name) => bail!(
+                "{name} ended by itself before {before}; its log: {}{}",
+                self.log(name).display(),
+                self.tail(name)
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a command to its end, its output in the log of that name; given up as soon as a process of the run ends.
+    pub fn finish(&self, what: &str, log: &str, command: &mut Command) -> Result<()> {
+        finish_while(what, &self.log(log), command, || self.check_alive(what))
+    }
+
+    /// Waits until `ready` says yes; fails when a process dies, time runs out, or we are asked to stop.
     pub fn wait(
         &self,
         name: &str,
@@ -209,19 +231,13 @@ impl Run {
         mut ready: impl FnMut() -> bool,
     ) -> Result<()> {
         let deadline = Instant::now() + limit;
+        let mut news = News::new();
         loop {
-            self.check_interrupted()?;
+            interrupt::check()?;
             if ready() {
                 return Ok(());
             }
-            let process = self.record.processes.iter().rev().find(|process| process.name == name);
-            if process.is_some_and(|process| !is_alive(process)) {
-                bail!(
-                    "{name} ended before {what}; its log: {}{}",
-                    self.log(name).display(),
-                    self.tail(name)
-                );
-            }
+            self.check_alive(what)?;
             if Instant::now() >= deadline {
                 bail!(
                     "{what}: not within {limit:?}; log of {name}: {}{}",
@@ -229,6 +245,7 @@ impl Run {
                     self.tail(name)
                 );
             }
+            news.tell(|| format!("wait until {what}; log of {name}: {}", self.log(name).display()));
             std::thread::sleep(POLL);
         }
     }
@@ -249,6 +266,13 @@ impl Run {
     /// Ends every process, the last one started first, and forgets them.
     pub fn end(&mut self) {
         self.record.end();
+    }
+
+    /// Ends the processes of this name and forgets them.
+    pub fn end_process(&mut self, name: &str) -> Result<()> {
+        self.record.processes.iter().filter(|process| process.name == name).for_each(end);
+        self.record.processes.retain(|process| process.name != name);
+        self.save()
     }
 
     /// Ends every process and removes the folder.
@@ -304,6 +328,10 @@ fn sweep() -> Result<()> {
     let Ok(entries) = fs::read_dir(&runs) else { return Ok(()) };
     for entry in entries.flatten() {
         let folder = entry.path();
+        if !folder.join("processes.json").exists() {
+            forget_old_logs(&folder);
+            continue;
+        }
         let Ok(mut record) = load(&folder) else { continue };
         let Some((pid, ticks)) = record.owner else { continue };
         if start_ticks(pid) != Some(ticks) {
@@ -312,6 +340,16 @@ fn sweep() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what is left of a run that was over long ago.
+fn forget_old_logs(folder: &Path) {
+    let age = fs::metadata(folder).and_then(|about| about.modified()).ok();
+    let age = age.and_then(|modified| modified.elapsed().ok());
+    if age.is_some_and(|age| age > LOGS_KEPT) {
+        // What cannot be removed is only litter in the cache.
+        fs::remove_dir_all(folder).ok();
+    }
 }
 
 fn load(folder: &Path) -> Result<Record> {
@@ -365,39 +403,6 @@ fn end(process: &Recorded) {
 pub fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// The end of a log, to be shown with a failure.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = lines.get(lines.len().saturating_sub(6)..).unwrap_or_default();
-    tail.iter().flat_map(|line| ["\n  | ", line]).collect()
-}
-
-/// Says what is being done, for people who wait.
-#[expect(clippy::print_stderr, reason = "progress is for the person at the terminal")]
-pub fn progress(text: &str) {
-    eprintln!("▸ {text}");
-}
-
-/// Runs a command to its end, its output in a log; a failure shows the end of that log.
-pub fn finish(what: &str, log: &Path, command: &mut Command) -> Result<()> {
-    if let Some(folder) = log.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .status()
-        .with_context(|| format!("{what}: start {command:?}"))?;
-    if !status.success() {
-        let text = fs::read_to_string(log).unwrap_or_default();
-        let tail = last_lines(&text);
-        bail!("{what} failed ({status}); log: {}{tail}", log.display());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

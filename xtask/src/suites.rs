@@ -1,8 +1,8 @@
 //! The test suites: what each needs, running them, one line each at the end.
 
 use crate::parts::{self, Part, Parts};
-use crate::paths;
 use crate::run::{self, Run};
+use crate::{interrupt, paths};
 use anyhow::Result;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -76,7 +76,7 @@ pub fn run(wanted: Option<&str>) -> Result<bool> {
         for part in suite.needs {
             parts.start(&mut run, *part)?;
         }
-        run.check_interrupted()?;
+        interrupt::check()?;
         tallies.push((suite.name, perform(suite, &parts)?));
     }
     Ok(summarise(&tallies))

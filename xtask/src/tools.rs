@@ -4,7 +4,7 @@
 //! that Kubernetes programs report has to be linked in, else they call themselves v0.0.0 and charts refuse them.
 
 use crate::{paths, run};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,11 +61,30 @@ pub fn helm() -> Result<PathBuf> {
     Ok(build("helm", "-s -w", &[("helm", "helm.sh/helm/v4/cmd/helm")])?.join("helm"))
 }
 
-fn build(family: &str, flags: &str, programs: &[Program]) -> Result<PathBuf> {
+/// Fails if a control plane has to be built and cannot be.
+pub fn can_have_kubernetes() -> Result<()> {
+    let (_, folder) = place("kubernetes", &link_flags())?;
+    if CONTROL_PLANE.iter().any(|(name, _)| !folder.join(name).exists()) {
+        need_go()?;
+    }
+    Ok(())
+}
+
+/// The module that pins a family, and the folder of what is built from it.
+fn place(family: &str, flags: &str) -> Result<(PathBuf, PathBuf)> {
     let module = paths::repository()?.join("dev").join(family);
     let folder = paths::cache()?.join("tools").join(format!("{family}-{}", key(&module, flags)?));
+    Ok((module, folder))
+}
+
+fn build(family: &str, flags: &str, programs: &[Program]) -> Result<PathBuf> {
+    let (module, folder) = place(family, flags)?;
     fs::create_dir_all(&folder)?;
-    for (name, package) in programs.iter().filter(|(name, _)| !folder.join(name).exists()) {
+    let is_missing = |(name, _): &&Program| !folder.join(name).exists();
+    if programs.iter().any(|program| is_missing(&program)) {
+        need_go()?;
+    }
+    for (name, package) in programs.iter().filter(is_missing) {
         run::progress(&format!("building {name} (cached afterwards)"));
         let log = paths::cache()?.join(format!("logs/build-{name}.log"));
         // Built beside its place and moved: a program that is there is whole.
@@ -77,6 +96,17 @@ fn build(family: &str, flags: &str, programs: &[Program]) -> Result<PathBuf> {
         fs::rename(&partial, folder.join(name))?;
     }
     Ok(folder)
+}
+
+/// What builds them, said before anything takes long.
+fn need_go() -> Result<()> {
+    let version = Command::new("go").arg("version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        bail!(
+            "cluster tools are built with Go 1.26, and there is no go in PATH; https://go.dev/dl has it"
+        );
+    }
+    Ok(())
 }
 
 fn key(module: &Path, flags: &str) -> Result<String> {

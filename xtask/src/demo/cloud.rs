@@ -1,91 +1,25 @@
 //! What the demo declares in the cluster: accounts, the hypervisor, the quickstart, each once what it needs is there.
 
-use super::{Demo, Hypervisor, programs};
+use super::{Demo, Hypervisor};
 use crate::kubernetes::Cluster;
-use crate::paths;
 use crate::run::{self, Run};
-use anyhow::{Context, Result, bail};
+use crate::{interrupt, paths};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The namespace of the programs.
-const NAMESPACE: &str = "freehold-system";
+pub const NAMESPACE: &str = "freehold-system";
 /// Accounts, one for each program.
-const ACCOUNTS: [&str; 3] =
+pub const ACCOUNTS: [&str; 3] =
     ["freehold-operator", "freehold-webhook", "freehold-billing-controller"];
 /// In the order in which they can become true.
-const QUICKSTART: [&str; 4] =
+pub const QUICKSTART: [&str; 4] =
     ["1-catalogue.yaml", "2-tenants.yaml", "3-projects.yaml", "4-machines.yaml"];
 /// Machines start after what runs guests was found out, which may take twenty seconds.
 const READY_SECONDS: u64 = 240;
-
-/// Whether our kinds were in a cluster of somebody else's before the demo was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
-    /// They were, and stay.
-    Kinds,
-    /// They were not, and go.
-    Nothing,
-}
-
-/// What of ours would be mistaken for the demo's, or taken away with it.
-const OBJECTS: &str = "tenants.tenancy.freehold.dev,priceplans.billing.freehold.dev,meters.billing.freehold.dev,\
-    instancetypes.compute.freehold.dev,computeclusters.compute.freehold.dev";
-
-/// Looks whether a cluster of somebody else's holds nothing that could be mistaken for the demo's.
-pub fn look(cluster: &Cluster, run: &Run) -> Result<Before> {
-    run::progress("looking at the cluster that was named");
-    let mut version = cluster.kubectl();
-    version.args(["get", "--raw", "/version"]);
-    run::finish("kubectl get --raw /version", &run.log("kubectl"), &mut version)?;
-    let advice = "Freehold is in use in this cluster; leave out --kubeconfig, or name another";
-    if cluster.succeeds(&["get", "namespace", NAMESPACE]) {
-        bail!("namespace {NAMESPACE} is there: {advice}");
-    }
-    if !cluster.succeeds(&["get", "customresourcedefinition", "tenants.tenancy.freehold.dev"]) {
-        return Ok(Before::Nothing);
-    }
-    let objects = cluster.output(&["get", OBJECTS, "--output", "name"])?;
-    if let Some(first) = objects.lines().next() {
-        bail!("{first} is there: {advice}");
-    }
-    Ok(Before::Kinds)
-}
-
-/// Takes away what the demo made, in reverse order; what cannot be taken away is said.
-pub fn give_back(cluster: &Cluster, before: Before, run: &Run) {
-    run::progress("taking the demo's objects out of the cluster");
-    let say = |result: Result<()>| {
-        if let Err(failure) = result {
-            run::progress(&format!("left behind: {failure:#}"));
-        }
-    };
-    let delete = |arguments: &[&str]| {
-        let mut command = cluster.kubectl();
-        command.args(["delete", "--ignore-not-found", "--timeout=60s"]).args(arguments);
-        say(run::finish(
-            &format!("kubectl delete {}", arguments.join(" ")),
-            &run.log("give-back"),
-            &mut command,
-        ));
-    };
-    let folder = paths::repository().unwrap_or_default();
-    for file in QUICKSTART.iter().rev() {
-        let path = folder.join("examples/quickstart").join(file).display().to_string();
-        delete(&["--filename", &path]);
-    }
-    delete(&["computeclusters.compute.freehold.dev", "local", "simulated"]);
-    say(programs::unregister(cluster, run));
-    for account in ACCOUNTS {
-        delete(&["clusterrolebinding", &format!("{account}-demo")]);
-    }
-    delete(&["namespace", NAMESPACE]);
-    if before == Before::Nothing {
-        delete(&["--filename", &folder.join("crds/yaml").display().to_string()]);
-    }
-}
 
 /// An account for each program, allowed everything: the demo shows the cloud, the charts show the rights.
 pub fn accounts(cluster: &Cluster, run: &Run) -> Result<()> {
@@ -138,7 +72,7 @@ pub fn kubeconfig_of(cluster: &Cluster, run: &Run, account: &str) -> Result<Path
 pub fn apply(demo: &Demo, run: &Run) -> Result<()> {
     let cluster = &demo.cluster;
     let (name, provider) = match &demo.hypervisor {
-        Hypervisor::Libvirt(libvirt, guest) => (
+        Hypervisor::Libvirt { libvirt, guest, .. } => (
             "local",
             json!({"kind": "Libvirt", "libvirt": {
                 "socket": libvirt.socket,
@@ -165,7 +99,7 @@ pub fn apply(demo: &Demo, run: &Run) -> Result<()> {
     wait_ready(cluster, run, &["computecluster", name])?;
     let folder = paths::repository()?.join("examples/quickstart");
     for file in QUICKSTART {
-        run.check_interrupted()?;
+        interrupt::check()?;
         run::progress(&format!("applying examples/quickstart/{file}"));
         let path = folder.join(file);
         apply_file(cluster, run, &path)?;
@@ -186,7 +120,7 @@ fn apply_document(cluster: &Cluster, run: &Run, name: &str, document: &Value) ->
 fn apply_file(cluster: &Cluster, run: &Run, path: &Path) -> Result<()> {
     let mut command = cluster.kubectl();
     command.args(["apply", "--filename"]).arg(path);
-    run::finish(&format!("kubectl apply -f {}", path.display()), &run.log("kubectl"), &mut command)
+    run.finish(&format!("kubectl apply -f {}", path.display()), "kubectl", &mut command)
 }
 
 fn wait_ready(cluster: &Cluster, run: &Run, what: &[&str]) -> Result<()> {
@@ -195,7 +129,5 @@ fn wait_ready(cluster: &Cluster, run: &Run, what: &[&str]) -> Result<()> {
         .args(["wait", "--for=condition=Ready", &format!("--timeout={READY_SECONDS}s")])
         .args(what);
     let waiting = format!("wait until {} is ready", what.join(" "));
-    run::finish(&waiting, &run.log("kubectl"), &mut command).context(
-        "`kubectl describe` the object names what it waits for; the operator's log says more",
-    )
+    run.finish(&waiting, "kubectl", &mut command)
 }

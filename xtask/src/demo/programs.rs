@@ -1,16 +1,17 @@
 //! The programs of Freehold, each under an account of its own in the cluster.
 
 use super::cloud::kubeconfig_of;
-use crate::http;
 use crate::kubernetes::Cluster;
 use crate::parts::programs_folder;
 use crate::prometheus::Prometheus;
 use crate::run::{self, Run, free_port};
+use crate::{http, paths};
 use anyhow::Result;
 use std::process::Command;
 use std::time::Duration;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
+const WEBHOOK: &str = "freehold-webhook";
 /// How often the billing-controller counts what is held: quick enough to watch.
 const TICK_SECONDS: &str = "5";
 
@@ -20,12 +21,20 @@ pub struct Addresses {
     pub intake: u16,
     /// Where bills are asked for.
     pub query: u16,
+    /// Where the operator, the webhook and the billing-controller tell how they are.
+    pub health: [u16; 3],
 }
 
 impl Addresses {
     /// Ports that nobody uses now.
     pub fn free() -> Result<Self> {
-        Ok(Self { intake: free_port()?, query: free_port()? })
+        let health = [free_port()?, free_port()?, free_port()?];
+        Ok(Self { intake: free_port()?, query: free_port()?, health })
+    }
+
+    /// Where Prometheus finds the programs.
+    pub fn programs(&self) -> [String; 3] {
+        self.health.map(|port| format!("127.0.0.1:{port}"))
     }
 
     /// The query API, as `kubectl freehold --server` takes it.
@@ -35,12 +44,13 @@ impl Addresses {
 }
 
 /// Starts the operator.
-pub fn operator(run: &mut Run, cluster: &Cluster) -> Result<()> {
-    start(run, cluster, "freehold-operator", &["--metering"], &[])
+pub fn operator(run: &mut Run, cluster: &Cluster, addresses: &Addresses) -> Result<()> {
+    let [health, ..] = addresses.health;
+    start(run, cluster, "freehold-operator", health, &["--metering"], &[])
 }
 
 /// Starts the webhook, where the API server can reach it.
-pub fn webhook(run: &mut Run, cluster: &Cluster) -> Result<()> {
+pub fn webhook(run: &mut Run, cluster: &Cluster, addresses: &Addresses) -> Result<()> {
     if !cluster.is_on_this_machine()? {
         run::progress(
             "the API server is on another machine and cannot reach a webhook on this one: left out",
@@ -50,13 +60,25 @@ pub fn webhook(run: &mut Run, cluster: &Cluster) -> Result<()> {
     let port = free_port()?;
     let (listen, advertise) =
         (format!("127.0.0.1:{port}"), format!("url=https://127.0.0.1:{port}"));
-    start(
-        run,
-        cluster,
-        "freehold-webhook",
-        &["--listen-address", &listen, "--advertise", &advertise],
-        &[],
-    )
+    let [_, health, _] = addresses.health;
+    let arguments = ["--listen-address", &listen, "--advertise", &advertise];
+    start(run, cluster, WEBHOOK, health, &arguments, &[])?;
+    if cannot_be_reached(cluster)? {
+        run.end_process(WEBHOOK)?;
+        unregister(cluster, run)?;
+        run::progress(
+            "the API server runs in a container or behind a tunnel and cannot reach a webhook of this machine: left out",
+        );
+    }
+    Ok(())
+}
+
+/// Whether the API server, asked to judge a change that is not made, finds nobody to ask.
+fn cannot_be_reached(cluster: &Cluster) -> Result<bool> {
+    let file =
+        paths::repository()?.join("examples/quickstart/1-catalogue.yaml").display().to_string();
+    let answer = cluster.output(&["apply", "--dry-run=server", "--filename", &file]);
+    Ok(answer.is_err_and(|error| format!("{error:#}").contains("failed calling webhook")))
 }
 
 /// Takes the webhook's registration out of the cluster again.
@@ -72,30 +94,29 @@ pub fn billing(
     cluster: &Cluster,
     addresses: &Addresses,
     database_url: &str,
-    prometheus: Option<&Prometheus>,
+    prometheus: &Prometheus,
 ) -> Result<()> {
     let (intake, query) =
         (format!("127.0.0.1:{}", addresses.intake), format!("127.0.0.1:{}", addresses.query));
     let mut arguments = vec!["--intake-address", &intake, "--query-address", &query];
     arguments.extend(["--tick-seconds", TICK_SECONDS]);
-    let url = prometheus.map(|prometheus| format!("http://127.0.0.1:{}", prometheus.port));
-    if let Some(url) = &url {
-        arguments.extend(["--prometheus-url", url]);
-    }
+    let url = format!("http://127.0.0.1:{}", prometheus.port);
+    arguments.extend(["--prometheus-url", &url]);
     // In the environment, because the list of processes is for everybody's eyes.
     let environment = [("FREEHOLD_DATABASE_URL", database_url)];
-    start(run, cluster, "freehold-billing-controller", &arguments, &environment)
+    let [.., health] = addresses.health;
+    start(run, cluster, "freehold-billing-controller", health, &arguments, &environment)
 }
 
 fn start(
     run: &mut Run,
     cluster: &Cluster,
     name: &str,
+    health: u16,
     arguments: &[&str],
     environment: &[(&str, &str)],
 ) -> Result<()> {
     run::progress(&format!("starting {name}"));
-    let health = free_port()?;
     let mut command = Command::new(programs_folder()?.join(name));
     command.env("KUBECONFIG", kubeconfig_of(cluster, run, name)?);
     command.envs(environment.iter().copied());

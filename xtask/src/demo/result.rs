@@ -2,12 +2,13 @@
 
 use super::{Demo, Hypervisor};
 use crate::parts::programs_folder;
-use crate::paths;
-use crate::run::{self, Run};
+use crate::run::{self, News, Run};
+use crate::{interrupt, paths};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -43,16 +44,10 @@ pub fn wait(demo: &Demo, run: &Run) -> Result<Facts> {
     let (document, machines) = machines(demo)?;
     let tenants = names(&objects(demo, "2-tenants.yaml")?);
     let deadline = Instant::now() + USAGE_LIMIT;
+    let mut news = News::new();
     loop {
-        run.check_interrupted()?;
-        let dead = run.dead();
-        if !dead.is_empty() {
-            bail!(
-                "ended by itself: {}; its log: {}",
-                dead.join(", "),
-                run.log(&dead.concat()).display()
-            );
-        }
+        interrupt::check()?;
+        run.check_alive("usage of every machine was billed")?;
         // The whole list is said when time runs out.
         let missing = match ask(demo, &tenants) {
             Ok(accounts) => {
@@ -70,6 +65,7 @@ pub fn wait(demo: &Demo, run: &Run) -> Result<Facts> {
                 demo.addresses.server()
             );
         }
+        news.tell(|| missing);
         std::thread::sleep(ASK_EVERY);
     }
 }
@@ -124,7 +120,7 @@ fn is_nothing(amount: &str) -> bool {
 /// Every machine has to have usage of every meter, and as many lines that cost something.
 fn missing(demo: &Demo, machines: &[Machine], accounts: &[Account]) -> Vec<String> {
     let mut meters = vec!["vcpu", "memory"];
-    if matches!(demo.hypervisor, Hypervisor::Libvirt(..)) {
+    if matches!(demo.hypervisor, Hypervisor::Libvirt { .. }) {
         meters.push("cpu-time");
     }
     let mut missing = Vec::new();
@@ -176,15 +172,17 @@ fn freehold_json(demo: &Demo, arguments: &[&str]) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("read {}", arguments.join(" ")))
 }
 
+/// Writes to the terminal, which may be gone.
+fn say(text: &str) -> Result<()> {
+    let mut output = std::io::stdout();
+    writeln!(output, "{text}").and_then(|()| output.flush()).context("write to standard output")
+}
+
 /// The bills.
-#[expect(clippy::print_stdout, reason = "the bills are the result")]
 pub fn show(demo: &Demo, facts: &Facts) -> Result<()> {
     let nodes = demo.cluster.output(&["get", "virtualmachines", "--all-namespaces"])?;
-    println!("\nMachines\n\n{nodes}");
-    for account in &facts.tenants {
-        println!("{}", account.shown);
-    }
-    Ok(())
+    let shown: Vec<&str> = facts.tenants.iter().map(|account| account.shown.as_str()).collect();
+    say(&format!("\nMachines\n\n{nodes}\n{}", shown.join("\n")))
 }
 
 /// What was shown and the facts behind it, as one JSON document.
@@ -200,12 +198,9 @@ pub fn write(demo: &Demo, facts: &Facts, path: &Path) -> Result<()> {
             "usage": account.usage, "explanations": explanations,
         }));
     }
-    let samples = match &demo.prometheus {
-        Some(prometheus) => ends(&prometheus.samples(METRIC)?),
-        None => Vec::new(),
-    };
+    let samples = ends(&demo.prometheus.samples(METRIC)?);
     let document = json!({
-        "machinesAreReal": matches!(demo.hypervisor, Hypervisor::Libvirt(..)),
+        "machinesAreReal": matches!(demo.hypervisor, Hypervisor::Libvirt { .. }),
         "machines": facts.machines, "tenants": tenants, "metric": METRIC, "samples": samples,
     });
     fs::write(path, serde_json::to_string_pretty(&document)? + "\n")
@@ -226,25 +221,35 @@ fn ends(series: &Value) -> Vec<Value> {
 }
 
 /// Where to go from here.
-#[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
-pub fn look_next(demo: &Demo, run: &Run) {
-    let server = demo.addresses.server();
-    println!("Look around (everything runs until Ctrl-C):\n");
-    println!("  export KUBECONFIG={}", demo.cluster.kubeconfig.display());
-    println!("  export FREEHOLD_SERVER={server}");
-    if let Ok(folder) = programs_folder() {
-        println!("  export PATH={}:$PATH", folder.display());
-    }
-    println!("  kubectl get freehold --all-namespaces");
-    println!("  kubectl freehold bill --tenant acme");
-    println!("  kubectl freehold explain LINE        # a key of `bill -o json`");
-    println!("  kubectl freehold invoice issue --tenant acme --through now");
-    println!("  kubectl freehold doctor");
-    println!("\n  kubectl:    {}", demo.cluster.kubectl.display());
-    if let Some(prometheus) = &demo.prometheus {
-        println!("  Prometheus: http://127.0.0.1:{}/graph?g0.expr={METRIC}", prometheus.port);
-    }
-    println!("  logs:       {}", run.folder().join("logs").display());
+pub fn look_next(demo: &Demo, run: &Run) -> Result<()> {
+    let kubectl = &demo.cluster.kubectl;
+    let mut folders = vec![programs_folder()?];
+    folders.extend(kubectl.parent().filter(|folder| folder.is_absolute()).map(Path::to_owned));
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let expression = match demo.hypervisor {
+        Hypervisor::Libvirt { .. } => METRIC,
+        Hypervisor::Simulator => "up",
+    };
+    say(&format!(
+        "Look around (everything runs until Ctrl-C):
+
+  export KUBECONFIG={}
+  export FREEHOLD_SERVER={}
+  export PATH={}:$PATH
+  kubectl get freehold --all-namespaces
+  kubectl freehold bill --tenant acme
+  kubectl freehold explain LINE        # a key of `bill -o json`
+  kubectl freehold invoice issue --tenant acme --through now
+  kubectl freehold doctor
+
+  Prometheus: http://127.0.0.1:{}/graph?g0.expr={expression}
+  logs:       {}",
+        demo.cluster.kubeconfig.display(),
+        demo.addresses.server(),
+        folders.join(":"),
+        demo.prometheus.port,
+        run.folder().join("logs").display()
+    ))
 }
 
 #[cfg(test)]
