@@ -12,7 +12,7 @@
 //!
 //! Each figure comes from a process of its own over a database of its own. Run it as `cargo xtask bench durable`; with
 //! `FREEHOLD_TEST_DATABASE_URL` set also as `cargo bench --package billing-controller --bench durable`, and numbers of
-//! series may be given as arguments.
+//! series may be given as arguments; `FREEHOLD_BENCH_SAMPLES` says how many samples are loaded at least.
 
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
@@ -45,7 +45,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 const SENDERS: usize = 8;
-/// Enough samples for a figure that holds.
+/// Enough samples for a figure that holds, unless the environment says otherwise.
 const SAMPLES_MIN: usize = 1_000_000;
 const REST_POLL: Duration = Duration::from_millis(10);
 const LINE_POLL: Duration = Duration::from_millis(20);
@@ -289,7 +289,11 @@ const STATE_BYTES: &str = "SELECT coalesce(sum(octet_length(delta)), 0)::bigint 
 const STATE_FILE_BYTES: &str = "SELECT pg_total_relation_size('stream.state')";
 
 async fn load(series: usize, workers: usize) -> Result<()> {
-    let rounds = SAMPLES_MIN.div_ceil(series).max(3);
+    let samples_min = match std::env::var("FREEHOLD_BENCH_SAMPLES") {
+        Ok(text) => text.parse().context("FREEHOLD_BENCH_SAMPLES is no number")?,
+        Err(_) => SAMPLES_MIN,
+    };
+    let rounds = samples_min.div_ceil(series).max(3);
     let samples = series * rounds;
     let senders = bodies(series, rounds)?;
     let bench = Bench::new(series).await?;

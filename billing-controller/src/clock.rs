@@ -51,16 +51,17 @@ impl DatabaseClock {
         }
     }
 
-    /// Asks again. An answer that took long is passed over: the last one is better.
+    /// The time, asked for anew: for what cannot be taken back. An answer that took long is passed over, and the last
+    /// one goes on.
     ///
     /// # Errors
     /// The database could not be reached.
-    pub async fn ask_again(&self, pool: &PgPool) -> Result<(), store::Error> {
+    pub async fn ask_again(&self, pool: &PgPool) -> Result<Timestamp, store::Error> {
         if let Some(answer) = ask(pool).await? {
             *self.last.write().unwrap_or_else(PoisonError::into_inner) = answer;
             self.skew_shown.set(self.skew().as_secs_f64());
         }
-        Ok(())
+        Ok(self.now())
     }
 
     /// Shows the skew among the program's figures.

@@ -18,7 +18,7 @@ use operator_kit::health::{self, Readiness};
 use operator_kit::lease::Election;
 use operator_kit::metrics::Metrics;
 use operator_kit::program::{CandidateArguments, ProgramArguments};
-use operator_kit::{Clock, ErrorChain, Fence, SystemClock, client};
+use operator_kit::{ErrorChain, Fence, SystemClock, client};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,13 +95,18 @@ struct Parts {
     stop: CancellationToken,
 }
 
-async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
+fn check(arguments: &Arguments) -> Result<()> {
     if arguments.workers == 0 || arguments.workers > WORKERS_MAX {
         bail!("--workers {}: use 1 to {WORKERS_MAX}", arguments.workers);
     }
     if arguments.tick_seconds == 0 {
         bail!("--tick-seconds 0: use at least 1");
     }
+    Ok(())
+}
+
+async fn run(arguments: Arguments, stop: CancellationToken) -> Result<()> {
+    check(&arguments)?;
     let (metrics, readiness, fence) = (Metrics::default(), Readiness::default(), Fence::default());
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     // Health first: who waits for the database is alive.
@@ -272,13 +277,17 @@ fn keep_time(parts: &Parts, tasks: &mut JoinSet<&'static str>) {
 
 /// Says in the log how far time has come. A tick that cannot be said is said late; nothing is lost by it.
 fn start_ticks(parts: &Parts, seconds: u64, tasks: &mut JoinSet<&'static str>) {
-    let (log, clock, stop) = (parts.log.clone(), Arc::clone(&parts.clock), parts.stop.clone());
+    let (log, pool) = (parts.log.clone(), parts.pool.clone());
+    let (clock, stop) = (Arc::clone(&parts.clock), parts.stop.clone());
     tasks.spawn(async move {
         let mut interval = tokio::time::interval(Duration::from_secs(seconds));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
-            let at = Instant::from_timestamp(clock.now());
-            if let Err(error) = registry::tick(&log, at).await {
+            let said = match clock.ask_again(&pool).await {
+                Ok(now) => registry::tick(&log, Instant::from_timestamp(now)).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = said {
                 tracing::warn!(error = %ErrorChain(&error), "time could not be recorded, trying again");
             }
         }

@@ -192,7 +192,10 @@ impl Billing {
 }
 
 async fn send(port: u16, request: Request<Body>) -> Result<(StatusCode, Vec<u8>)> {
-    let client = Client::try_from(Config::new(format!("http://127.0.0.1:{port}").parse()?))?;
+    let mut config = Config::new(format!("http://127.0.0.1:{port}").parse()?);
+    // A refusal is an answer, and a test wants to see it.
+    config.default_retry = false;
+    let client = Client::try_from(config)?;
     let response = client.send(request).await?;
     let status = response.status();
     Ok((status, response.into_body().collect_bytes().await?.to_vec()))

@@ -1,4 +1,6 @@
 //! From a machine on the cluster to an invoice in the books, by the real programs, a real API server and a real PostgreSQL.
+//!
+//! Tests take turns by the billing-controller, so each starts it first: then no other test's operator is at work.
 
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -32,8 +34,8 @@ fn held_microseconds(machine: &VirtualMachine) -> i64 {
 #[tokio::test]
 async fn a_machine_is_billed_to_the_microsecond_and_invoiced_to_the_cent() -> Result<()> {
     let client = client().await?;
-    let operator = Operator::start_with(true).await?;
     let mut billing = Billing::start(Settings::default()).await?;
+    let operator = Operator::start_with(true).await?;
     let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
     let provider = json!({"kind": "Simulator", "simulator": simulator});
     let ground = ground(&client, provider, "512Mi", METRIC).await?;
@@ -235,8 +237,8 @@ async fn two_homes(client: &kube::Client, ground: &Ground) -> Result<(Home, Home
 #[tokio::test]
 async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
     let client = client().await?;
-    let operator = Operator::start_with(true).await?;
     let billing = Billing::start(Settings::default()).await?;
+    let operator = Operator::start_with(true).await?;
     let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
     let provider = json!({"kind": "Simulator", "simulator": simulator});
     let ground = ground(&client, provider, "512Mi", METRIC).await?;
@@ -290,9 +292,9 @@ async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
 #[tokio::test]
 async fn a_wrong_clock_moves_no_usage_and_issues_nothing() -> Result<()> {
     let client = client().await?;
-    let operator = Operator::start_with(true).await?;
     let settings = Settings { clock_offset: Some("+3600s"), ..Settings::default() };
     let billing = Billing::start(settings).await?;
+    let operator = Operator::start_with(true).await?;
     let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
     let provider = json!({"kind": "Simulator", "simulator": simulator});
     let ground = ground(&client, provider, "512Mi", METRIC).await?;
@@ -340,8 +342,8 @@ async fn vanish(machines: &Api<VirtualMachine>, name: &str) -> Result<()> {
 #[tokio::test]
 async fn what_is_gone_is_not_billed_any_more() -> Result<()> {
     let client = client().await?;
-    let operator = Operator::start_with(true).await?;
     let mut billing = Billing::start(Settings::default()).await?;
+    let operator = Operator::start_with(true).await?;
     let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
     let provider = json!({"kind": "Simulator", "simulator": simulator});
     let ground = ground(&client, provider, "512Mi", METRIC).await?;
@@ -349,10 +351,12 @@ async fn what_is_gone_is_not_billed_any_more() -> Result<()> {
     let account = account_of(&client, &home).await?;
     let started = machine(&client, &home, &ground, true).await?;
     let uid = started.uid().context("no UID")?;
+    let record = started.status.context("no status")?.transitions;
+    let began = record.last().context("nothing is held")?.at.0.as_microsecond();
     eventually("its usage is counted, and all was seen to be there", SOON, async || {
         let counted = line(&bill(&billing, &home).await?, "vcpu").is_some();
         let seen = seen_at(&billing).await?;
-        Ok(seen.filter(|_| counted))
+        Ok(seen.filter(|seen| counted && *seen > began))
     })
     .await?;
 

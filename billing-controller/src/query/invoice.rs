@@ -9,7 +9,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use calendar::Instant;
-use operator_kit::{Clock, ErrorChain};
+use operator_kit::ErrorChain;
 use pricing::report::{
     InstantText, InvoiceList, InvoiceOrder, InvoiceReport, InvoiceSummary, LineReport,
 };
@@ -73,13 +73,13 @@ pub(super) async fn issue(
         let mut connection = state.connection().await?;
         account(&mut connection, &order.tenant).await?
     };
+    let now = Instant::from_timestamp(state.clock.ask_again(&state.pool).await?);
     if let Some(skew) = state.clock.skew_too_large() {
         return Err(Refusal::unavailable(format!(
             "no invoice is issued while this machine's clock and the database's are {} apart: set both by NTP",
             skew.abs()
         )));
     }
-    let now = Instant::from_timestamp(state.clock.now());
     let entity = state.entity.to_string();
     let idempotency_key = idempotency_key(&headers)?;
     let order = Order { account, through: now, entity, idempotency_key };
