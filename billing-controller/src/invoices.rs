@@ -103,25 +103,40 @@ pub fn number_of(text: &str) -> Option<i64> {
     (number > 0 && number_text(number) == text).then_some(number)
 }
 
+/// An invoice and its lines, in order.
+pub type Issued = (InvoiceRow, Vec<InvoiceLineRow>);
+
+/// What was issued under this key before: asking again needs no count and no clock.
+///
+/// # Errors
+/// The database refused or could not be reached.
+pub async fn issued_under(
+    connection: &mut PgConnection,
+    tenant: store::Uuid,
+    key: &str,
+) -> Result<Option<Issued>, store::Error> {
+    let Some(row) = store::invoice::invoice_by_key(connection, tenant, key).await? else {
+        return Ok(None);
+    };
+    let lines = store::invoice::invoice_lines(connection, tenant, row.id).await?;
+    Ok(Some((row, lines)))
+}
+
 /// Counts the account's usage up to the present, then issues.
 ///
 /// # Errors
 /// [`IssueError`]; nothing was written then.
-pub async fn issue(
-    pool: &PgPool,
-    log: &PostgresLog,
-    order: Order,
-) -> Result<(InvoiceRow, Vec<InvoiceLineRow>), IssueError> {
+pub async fn issue(pool: &PgPool, log: &PostgresLog, order: Order) -> Result<Issued, IssueError> {
     catch_up(pool, log, &order).await?;
     let begin = |source| store::Error::Database { act: "issue an invoice", source };
     let mut transaction = pool.begin().await.map_err(begin)?;
     let tenant = order.account.tenant;
     store::registry::account_lock(&mut transaction, tenant).await?;
+    // A twin may have issued it while this one waited for the lock.
     if let Some(key) = &order.idempotency_key
-        && let Some(row) = store::invoice::invoice_by_key(&mut transaction, tenant, key).await?
+        && let Some(issued) = issued_under(&mut transaction, tenant, key).await?
     {
-        let lines = store::invoice::invoice_lines(&mut transaction, tenant, row.id).await?;
-        return Ok((row, lines));
+        return Ok(issued);
     }
     let lines = store::line::lines_of(&mut transaction, order.account.tenant).await?;
     let invoiced = store::invoice::invoiced_of(&mut transaction, order.account.tenant).await?;
@@ -138,23 +153,20 @@ async fn catch_up(pool: &PgPool, log: &PostgresLog, order: &Order) -> Result<(),
     let number = i16::from(shard.number());
     log.append([(shard, vec![Record::Tick { at: order.through }])].into()).await?;
     let acquire = |source| store::Error::Database { act: "issue an invoice", source };
-    let heads = {
+    let head = {
         let mut connection = pool.acquire().await.map_err(acquire)?;
-        store::log::log_heads(&mut connection).await?
+        let parked = store::shard::parked(&mut connection).await?;
+        if parked.iter().any(|(parked, _)| *parked == number) {
+            return Err(IssueError::Parked { tenant: order.account.name.clone(), shard: number });
+        }
+        let heads = store::log::log_heads(&mut connection).await?;
+        heads.get(usize::from(shard.number())).copied().unwrap_or(0)
     };
-    let head = heads.get(usize::from(shard.number())).copied().unwrap_or(0);
     // No connection is held between looks: the stream that is waited for needs them.
     let position = async || {
         let mut connection = pool.acquire().await.map_err(acquire)?;
         store::shard::lines_next_seq(&mut connection, number).await
     };
-    let parked = {
-        let mut connection = pool.acquire().await.map_err(acquire)?;
-        store::shard::parked(&mut connection).await?
-    };
-    if parked.iter().any(|(parked, _)| *parked == number) {
-        return Err(IssueError::Parked { tenant: order.account.name.clone(), shard: number });
-    }
     let reached = async {
         while position().await? < head {
             tokio::time::sleep(CATCH_UP_LOOK).await;

@@ -1,10 +1,10 @@
 //! Clusters, their hosts, and the machines on them.
 
+pub mod allocation;
 pub mod cluster;
 pub mod host;
 pub mod machine;
 
-mod allocation;
 mod connection;
 mod record;
 

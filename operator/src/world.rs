@@ -3,6 +3,8 @@
 //! Who has to look again when something changes is written in one place, [`register`], so that the way of an event
 //! through the program can be read at a glance.
 
+use crate::compute::allocation::Bookings;
+use crate::compute::allocation::room::Rooms;
 use crate::compute::{self, Providers};
 use crate::tenancy;
 use crds::{
@@ -44,6 +46,8 @@ pub struct World {
     pub reporter: Reporter,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The one who writes hosts' allocation tables.
+    pub bookings: Bookings,
     /// Connections to providers.
     pub providers: Providers,
     /// Whether billing runs, so that a machine may not go before its last usage is durable there.
@@ -62,16 +66,19 @@ impl World {
         is_metered: bool,
     ) -> Self {
         let mut watches = Watches::new(client.clone());
+        let applier = Applier::new(client.clone(), well_known::OPERATOR_MANAGER, fence.clone());
+        let hosts = watches.cache();
         Self {
             tenants: watches.cache(),
             projects: watches.cache(),
             members: watches.cache(),
             instance_types: watches.cache(),
             clusters: watches.cache(),
-            hosts: watches.cache(),
+            hosts: Arc::clone(&hosts),
             machines: watches.cache(),
             namespaces: watches.cache(),
-            applier: Applier::new(client.clone(), well_known::OPERATOR_MANAGER, fence.clone()),
+            bookings: Bookings::new(hosts, applier.clone()),
+            applier,
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),
             clock,
             providers: Providers::new(metrics),
@@ -165,16 +172,14 @@ pub fn register(
     let (near, queue) = (Arc::downgrade(world), machines.clone());
     world.instance_types.on_change(move |_| push_unplaced(&near, &queue));
     let (near, queue) = (Arc::downgrade(world), machines.clone());
-    world.hosts.on_change(move |_| push_unplaced(&near, &queue));
-    let queue = clusters;
-    world.machines.on_change(move |machine| {
-        if let Some(cluster) = machine.status.as_ref().and_then(|status| status.cluster.as_deref())
-        {
-            queue.push(ObjectRef::new(cluster));
+    let rooms = Rooms::default();
+    world.hosts.on_change(move |host| {
+        if rooms.has_grown(host) {
+            push_unplaced(&near, &queue);
         }
     });
     world.providers.on_drift(move |machine| machines.push(machine));
-    drop(hosts);
+    drop((clusters, hosts));
     vec![tenant, project, member, cluster, host, machine]
 }
 
@@ -188,13 +193,15 @@ fn push_owner(world: &std::sync::Weak<World>, namespace: Option<String>, tenants
     }
 }
 
-/// Machines that wait for something get another try when sizes or hosts change.
+/// Machines that wait for something get another try when sizes change or hosts have more room, the oldest first.
 fn push_unplaced(world: &std::sync::Weak<World>, machines: &Queue<VirtualMachine>) {
     let Some(world) = world.upgrade() else { return };
     let is_unplaced = |machine: &VirtualMachine| {
         machine.status.as_ref().is_none_or(|status| status.host.is_none())
     };
-    for machine in world.machines.store().state_filter(is_unplaced) {
+    let mut unplaced = world.machines.store().state_filter(is_unplaced);
+    unplaced.sort_by_cached_key(|machine| machine.creation_timestamp());
+    for machine in unplaced {
         machines.push(ObjectRef::from_obj(machine.as_ref()));
     }
 }

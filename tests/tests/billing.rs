@@ -7,6 +7,7 @@
 use anyhow::{Context, Result};
 use crds::VirtualMachine;
 use http::{Method, StatusCode};
+use ids::AccountId;
 use ids::well_known::METERING_FINALIZER;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -21,6 +22,24 @@ use testkit::eventually;
 
 const METRIC: &str = "test_cpu_seconds_total";
 
+/// The programs over one simulated host, and what the tests of this file declare.
+struct Stage {
+    client: kube::Client,
+    billing: Billing,
+    operator: Operator,
+    ground: Ground,
+}
+
+async fn stage(settings: Settings) -> Result<Stage> {
+    let client = client().await?;
+    let billing = Billing::start(settings).await?;
+    let operator = Operator::start_with(true).await?;
+    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
+    let provider = json!({"kind": "Simulator", "simulator": simulator});
+    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    Ok(Stage { client, billing, operator, ground })
+}
+
 /// Microseconds that the machine held something, by its own record.
 fn held_microseconds(machine: &VirtualMachine) -> i64 {
     let transitions = machine.status.clone().unwrap_or_default().transitions;
@@ -33,12 +52,7 @@ fn held_microseconds(machine: &VirtualMachine) -> i64 {
 
 #[tokio::test]
 async fn a_machine_is_billed_to_the_microsecond_and_invoiced_to_the_cent() -> Result<()> {
-    let client = client().await?;
-    let mut billing = Billing::start(Settings::default()).await?;
-    let operator = Operator::start_with(true).await?;
-    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
-    let provider = json!({"kind": "Simulator", "simulator": simulator});
-    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let Stage { client, mut billing, operator, ground } = stage(Settings::default()).await?;
     let home = home(&client, &ground).await?;
     let started = machine(&client, &home, &ground, true).await?;
     let uid = started.uid().context("no UID")?;
@@ -215,7 +229,7 @@ fn check<'a>(doctor: &'a DoctorReport, name: &str) -> Result<&'a pricing::report
     doctor.checks.iter().find(|check| check.name == name).context("no such check")
 }
 
-async fn account_of(client: &kube::Client, home: &Home) -> Result<ids::AccountId> {
+async fn account_of(client: &kube::Client, home: &Home) -> Result<AccountId> {
     let tenants: Api<crds::Tenant> = Api::all(client.clone());
     let tenant = tenants.get(&home.tenant).await?;
     Ok(tenant.account_id().context("no account")?.parse()?)
@@ -234,20 +248,65 @@ async fn two_homes(client: &kube::Client, ground: &Ground) -> Result<(Home, Home
     }
 }
 
-#[tokio::test]
-async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
-    let client = client().await?;
-    let billing = Billing::start(Settings::default()).await?;
-    let operator = Operator::start_with(true).await?;
-    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
-    let provider = json!({"kind": "Simulator", "simulator": simulator});
-    let ground = ground(&client, provider, "512Mi", METRIC).await?;
-    let (refused, other) = two_homes(&client, &ground).await?;
-    let account = account_of(&client, &refused).await?;
+/// Makes the database refuse every line of the account from now on.
+async fn poison(billing: &Billing, account: AccountId) -> Result<()> {
     let forbid = format!(
         "ALTER TABLE billing.line ADD CONSTRAINT poisoned CHECK (tenant <> '{account}') NOT VALID"
     );
     sqlx::query(sqlx::AssertSqlSafe(forbid)).execute(&billing.database.pool).await?;
+    Ok(())
+}
+
+async fn mend(billing: &Billing) -> Result<()> {
+    sqlx::query("ALTER TABLE billing.line DROP CONSTRAINT poisoned")
+        .execute(&billing.database.pool)
+        .await?;
+    Ok(())
+}
+
+async fn is_parked(billing: &Billing, account: AccountId) -> Result<()> {
+    let shard = ShardNumber::of(account).number();
+    eventually("the doctor names the shard", SOON, async || {
+        let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
+        let found = check(&doctor, "shards")?;
+        Ok((!found.ok && found.message.contains(&format!("shard {shard}:"))).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_order_that_was_served_is_answered_whatever_has_happened_since() -> Result<()> {
+    let Stage { client, billing, operator, ground } = stage(Settings::default()).await?;
+    let home = home(&client, &ground).await?;
+    let account = account_of(&client, &home).await?;
+    machine(&client, &home, &ground, true).await?;
+    let issued = eventually("something is used", SOON, async || {
+        let (status, body) = billing.order(&home.tenant, "once").await?;
+        Ok((status == StatusCode::CREATED).then_some(body))
+    })
+    .await?;
+    // The machine runs on, so its shard meets the refusal within a tick.
+    poison(&billing, account).await?;
+    is_parked(&billing, account).await?;
+    let (status, again) = billing.order(&home.tenant, "once").await?;
+    assert_eq!(
+        (status, String::from_utf8_lossy(&again)),
+        (StatusCode::CREATED, String::from_utf8_lossy(&issued))
+    );
+    let (status, body) = billing.order(&home.tenant, "another").await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{}", String::from_utf8_lossy(&body));
+    mend(&billing).await?;
+    home.close().await?;
+    operator.stop().await?;
+    billing.close().await
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
+    let Stage { client, billing, operator, ground } = stage(Settings::default()).await?;
+    let (refused, other) = two_homes(&client, &ground).await?;
+    let account = account_of(&client, &refused).await?;
+    poison(&billing, account).await?;
     for home in [&refused, &other] {
         let machine = machine(&client, home, &ground, true).await?;
         let uid = machine.uid().context("no UID")?;
@@ -264,22 +323,14 @@ async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
         Ok(line(&bill, "cpu").filter(|line| line.quantity == "8").map(|_| ()))
     };
     eventually("the other tenant is billed", SOON, async || is_billed(&other).await).await?;
-    let shard = ShardNumber::of(account).number();
-    eventually("the doctor names the shard", SOON, async || {
-        let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
-        let found = check(&doctor, "shards")?;
-        Ok((!found.ok && found.message.contains(&format!("shard {shard}:"))).then_some(()))
-    })
-    .await?;
+    is_parked(&billing, account).await?;
     let (status, body) = billing.order(&refused.tenant, "parked").await?;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{}", String::from_utf8_lossy(&body));
     assert!(String::from_utf8_lossy(&body).contains("parked"));
     let (status, body) = billing.order(&other.tenant, "goes on").await?;
     assert_eq!(status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&body));
 
-    sqlx::query("ALTER TABLE billing.line DROP CONSTRAINT poisoned")
-        .execute(&billing.database.pool)
-        .await?;
+    mend(&billing).await?;
     eventually("what waited is billed", SOON, async || is_billed(&refused).await).await?;
     let doctor: DoctorReport = billing.get("/api/v1/doctor").await?;
     assert!(check(&doctor, "shards")?.ok, "mended by itself");
@@ -291,13 +342,8 @@ async fn a_row_that_is_refused_stops_its_own_shard_alone() -> Result<()> {
 
 #[tokio::test]
 async fn a_wrong_clock_moves_no_usage_and_issues_nothing() -> Result<()> {
-    let client = client().await?;
     let settings = Settings { clock_offset: Some("+3600s"), ..Settings::default() };
-    let billing = Billing::start(settings).await?;
-    let operator = Operator::start_with(true).await?;
-    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
-    let provider = json!({"kind": "Simulator", "simulator": simulator});
-    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let Stage { client, billing, operator, ground } = stage(settings).await?;
     let home = home(&client, &ground).await?;
     machine(&client, &home, &ground, true).await?;
     let path = format!("/api/v1/usage?tenant={}&meter={}", home.tenant, ground.meters[0]);
@@ -341,12 +387,7 @@ async fn vanish(machines: &Api<VirtualMachine>, name: &str) -> Result<()> {
 
 #[tokio::test]
 async fn what_is_gone_is_not_billed_any_more() -> Result<()> {
-    let client = client().await?;
-    let mut billing = Billing::start(Settings::default()).await?;
-    let operator = Operator::start_with(true).await?;
-    let simulator = json!({"hosts": 1, "vcpusPerHost": 8, "memoryMibPerHost": 4096});
-    let provider = json!({"kind": "Simulator", "simulator": simulator});
-    let ground = ground(&client, provider, "512Mi", METRIC).await?;
+    let Stage { client, mut billing, operator, ground } = stage(Settings::default()).await?;
     let home = home(&client, &ground).await?;
     let account = account_of(&client, &home).await?;
     let started = machine(&client, &home, &ground, true).await?;

@@ -69,9 +69,17 @@ pub(super) async fn issue(
             "write now: it covers what has been used until this moment",
         ));
     }
+    let idempotency_key = idempotency_key(&headers)?;
     let account = {
         let mut connection = state.connection().await?;
-        account(&mut connection, &order.tenant).await?
+        let account = account(&mut connection, &order.tenant).await?;
+        if let Some(key) = &idempotency_key
+            && let Some((row, lines)) =
+                invoices::issued_under(&mut connection, account.tenant, key).await?
+        {
+            return Ok((StatusCode::CREATED, Json(report(&row, &lines)?)));
+        }
+        account
     };
     let now = Instant::from_timestamp(state.clock.ask_again(&state.pool).await?);
     if let Some(skew) = state.clock.skew_too_large() {
@@ -81,7 +89,6 @@ pub(super) async fn issue(
         )));
     }
     let entity = state.entity.to_string();
-    let idempotency_key = idempotency_key(&headers)?;
     let order = Order { account, through: now, entity, idempotency_key };
     let (row, lines) =
         invoices::issue(&state.pool, &state.log, order).await.map_err(|error| match error {

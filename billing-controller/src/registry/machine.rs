@@ -66,7 +66,7 @@ pub async fn reconcile(machine: Arc<VirtualMachine>, world: Arc<World>) -> Resul
         return Ok(Outcome::Converged);
     }
     if !is_going
-        && world.applier.add_finalizer(machine.as_ref(), well_known::METERING_FINALIZER).await?
+        && world.applier.add_finalizers(machine.as_ref(), &[well_known::METERING_FINALIZER]).await?
     {
         // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);

@@ -43,6 +43,8 @@ pub const METERING_FINALIZER: &str = "billing.freehold.dev/metering";
 
 /// Field manager of the operator's writes.
 pub const OPERATOR_MANAGER: &str = "freehold-operator";
+/// Field manager of the allocation tables of hosts: the words in the status beside them are the operator's.
+pub const PLACEMENT_MANAGER: &str = "freehold-placement";
 /// Field manager of the billing-controller's writes.
 pub const BILLING_MANAGER: &str = "freehold-billing";
 /// Field manager of the webhook's own objects.

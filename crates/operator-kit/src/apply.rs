@@ -185,21 +185,25 @@ impl Applier {
         }
     }
 
-    /// Adds `finalizer` to the object as it is at that resource version; true if that took a write.
+    /// Adds what is missing of `finalizers` to the object as it is at that resource version; true if that took a write.
     ///
     /// # Errors
     /// A conflict when the object has changed since; the next pass tries again.
-    pub async fn add_finalizer<K: Object>(
+    pub async fn add_finalizers<K: Object>(
         &self,
         object: &K,
-        finalizer: &str,
+        finalizers: &[&str],
     ) -> Result<bool, ApplyError> {
-        if object.finalizers().iter().any(|held| held == finalizer) {
+        let mut wanted = object.finalizers().to_vec();
+        for finalizer in finalizers {
+            if !wanted.iter().any(|held| held == finalizer) {
+                wanted.push((*finalizer).to_owned());
+            }
+        }
+        if wanted == object.finalizers() {
             return Ok(false);
         }
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.push(finalizer.to_owned());
-        self.write_finalizers("add a finalizer to", object, &finalizers).await.map(|()| true)
+        self.write_finalizers("add a finalizer to", object, &wanted).await.map(|()| true)
     }
 
     /// Takes `finalizer` off the object as it is at that resource version; true if that took a write.

@@ -13,8 +13,8 @@ use kube::{Resource, ResourceExt};
 use kube_runtime::controller::{Action, Config, applier};
 use kube_runtime::reflector::{ObjectRef, Store};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
@@ -23,25 +23,49 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// The keys waiting for a controller.
+/// The keys waiting for a controller; a key waits once, however often it is pushed, so a queue is bounded by the objects.
 #[derive(Clone)]
 pub struct Queue<K: Resource<DynamicType = ()>> {
     sender: mpsc::UnboundedSender<ObjectRef<K>>,
+    waiting: Waiting,
+}
+
+/// `(namespace, name)` of the keys between the two ends of a queue.
+type Waiting = Arc<Mutex<BTreeSet<(Option<String>, String)>>>;
+
+/// The end of a [`Queue`] that the controller reads.
+pub struct Keys<K: Resource<DynamicType = ()>> {
+    receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    waiting: Waiting,
 }
 
 impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
     /// A queue and the end that the controller reads.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
+    pub fn new() -> (Self, Keys<K>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, receiver)
+        let waiting = Waiting::default();
+        (Self { sender, waiting: Arc::clone(&waiting) }, Keys { receiver, waiting })
     }
 
     /// Asks for a pass over the object; asking twice before it began is one pass.
     pub fn push(&self, key: ObjectRef<K>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // A closed queue means that the program is ending.
-        if self.sender.send(key).is_err() {
+        if waiting.insert((key.namespace.clone(), key.name.clone()))
+            && self.sender.send(key).is_err()
+        {
             tracing::debug!(kind = %K::kind(&()), "queue closed");
         }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Keys<K> {
+    /// The next key; none when nobody can push any more.
+    async fn next(&mut self) -> Option<ObjectRef<K>> {
+        let key = self.receiver.recv().await?;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&(key.namespace.clone(), key.name.clone()));
+        Some(key)
     }
 }
 
@@ -112,7 +136,7 @@ fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
 pub async fn run<K, C, E, F, Fut>(
     name: &'static str,
     store: Store<K>,
-    queue: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    queue: Keys<K>,
     context: Arc<C>,
     metrics: PassMetrics,
     stop: CancellationToken,
@@ -126,7 +150,7 @@ pub async fn run<K, C, E, F, Fut>(
 {
     let failures = Arc::new(Failures::default());
     let keys = futures::stream::unfold(queue, |mut queue| async move {
-        queue.recv().await.map(|key| (Ok::<_, std::convert::Infallible>(key), queue))
+        queue.next().await.map(|key| (Ok::<_, std::convert::Infallible>(key), queue))
     })
     .take_until(stop.cancelled_owned());
     let pass = {
@@ -207,6 +231,21 @@ impl<C: Send + Sync + 'static> Wiring<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Namespace;
+
+    #[tokio::test]
+    async fn a_key_waits_once_and_can_come_again() {
+        let (queue, mut keys) = Queue::<Namespace>::new();
+        for name in ["a", "b", "a", "a"] {
+            queue.push(ObjectRef::new(name));
+        }
+        assert_eq!(keys.next().await.unwrap().name, "a");
+        queue.push(ObjectRef::new("a"));
+        assert_eq!(keys.next().await.unwrap().name, "b");
+        assert_eq!(keys.next().await.unwrap().name, "a", "what changed after its pass began");
+        drop(queue);
+        assert!(keys.next().await.is_none());
+    }
 
     #[test]
     fn delays_grow_and_are_bounded() {

@@ -12,6 +12,7 @@ pub mod client;
 pub mod clock;
 pub mod controller;
 pub mod error_chain;
+pub mod group_commit;
 pub mod health;
 pub mod lease;
 pub mod metrics;

@@ -41,7 +41,7 @@ pub type Refusals = BTreeMap<Refusal, Vec<String>>;
 /// # Errors
 /// The reason of every host.
 pub fn choose<'a>(
-    hosts: &'a [Host],
+    hosts: impl IntoIterator<Item = &'a Host>,
     request: &Request,
     policy: Policy,
     seed: u64,

@@ -49,7 +49,7 @@ fn every_filter_names_itself() {
         (host("a", 8, 7), request(2), "Insufficient compute/vcpu"),
     ];
     for (host, request, reason) in cases {
-        let refusals = choose(std::slice::from_ref(&host), &request, Policy::Pack, 0).unwrap_err();
+        let refusals = choose([&host], &request, Policy::Pack, 0).unwrap_err();
         let reasons: Vec<String> = refusals.keys().map(ToString::to_string).collect();
         assert_eq!(reasons, [reason]);
     }

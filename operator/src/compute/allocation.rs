@@ -2,17 +2,22 @@
 //!
 //! The table is the one truth about what is promised. A booking is made before the provider is asked for anything, and
 //! given back after the provider has nothing left, so a crash in between leaves too much booked, never too little; the
-//! machine's UID in the table is how the next pass finds it again.
+//! machine's UID in the table is how the next pass finds it again. All machines that wait for a host while one is being
+//! written are placed together and cost one write per host.
 
-use crate::world::World;
-use crds::compute::{Allocation, Maintenance};
+pub mod room;
+pub mod table;
+
 use crds::{PhysicalMachine, VirtualMachine};
+use ids::well_known;
+use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, PostParams};
-use operator_kit::client;
-use operator_kit::lease::NotLeader;
-use placement::{Amounts, Host, InventoryLine, Policy, Refusals, Request};
-use std::collections::BTreeMap;
+use operator_kit::Applier;
+use operator_kit::cache::Cache;
+use operator_kit::group_commit::{CommitError, Decision, GroupCommit, Ledger, Objects, Plan};
+use placement::{Host, Policy, Refusals, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why a booking did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -20,253 +25,277 @@ pub enum Error {
     /// No host fits.
     #[error("no host fits")]
     NoRoom(Refusals),
-    /// Another process may lead.
+    /// The tables could not be written; the next pass finds out by the UID what was.
     #[error("book a share of a host")]
-    NotLeader(#[from] NotLeader),
-    /// The API server refused, or did not answer; the next pass finds out by the UID.
-    #[error("book a share of host {host}")]
-    Request {
-        /// The host.
-        host: String,
-        /// The server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The hosts could not be listed.
-    #[error("list PhysicalMachines")]
-    List(#[source] Box<kube::Error>),
-    /// Others changed the table again and again.
-    #[error("book a share of host {0}: it changed too often, trying again later")]
-    Contended(String),
+    Commit(#[from] CommitError),
 }
 
-/// How often a table that somebody else changed first is read again within a pass.
-const ATTEMPTS_MAX: usize = 8;
+/// The one who writes allocation tables.
+pub struct Bookings(GroupCommit<Tables>);
 
-/// A host as placement sees it.
-pub fn view(host: &PhysicalMachine) -> Host {
-    let line = |entry: &crds::compute::InventoryEntry| InventoryLine {
-        total: entry.total,
-        reserved: entry.reserved.unwrap_or(0),
-        ratio_thousandths: entry.ratio_thousandths.unwrap_or(1000),
-        min_unit: entry.min_unit.unwrap_or(1),
-        max_unit: entry.max_unit,
-        step: entry.step.unwrap_or(1),
-    };
-    let mut allocated = Amounts::new();
-    for (resource, amount) in table(host).iter().flat_map(|allocation| &allocation.amounts) {
-        let sum = allocated.entry(resource.clone()).or_insert(0);
-        *sum = sum.saturating_add(*amount);
+impl Bookings {
+    /// Books on the hosts of `cache`.
+    pub fn new(cache: Arc<Cache<PhysicalMachine>>, applier: Applier) -> Self {
+        Self(GroupCommit::new(Tables, cache, applier, well_known::PLACEMENT_MANAGER))
     }
-    Host {
-        name: host.name_any(),
-        cluster: host.spec.cluster_ref.name.clone(),
-        healthy: host.metadata.deletion_timestamp.is_none(),
-        cordoned: host.spec.maintenance.unwrap_or_default() != Maintenance::Active,
-        inventory: host
-            .spec
-            .inventory
-            .iter()
-            .map(|entry| (entry.resource.clone(), line(entry)))
-            .collect(),
-        allocated,
-    }
-}
 
-fn table(host: &PhysicalMachine) -> &[Allocation] {
-    host.status.as_ref().map_or(&[], |status| status.allocations.as_slice())
-}
-
-/// The host on which the machine of this UID is booked.
-fn booked_on(hosts: &[PhysicalMachine], uid: &str) -> Option<String> {
-    let has = |host: &&PhysicalMachine| table(host).iter().any(|allocation| allocation.uid == uid);
-    hosts.iter().find(has).map(ResourceExt::name_any)
-}
-
-/// All hosts as the API server has them now. A cache may lag behind a booking that this very process made.
-async fn hosts_now(world: &World) -> Result<Vec<PhysicalMachine>, Error> {
-    let api: Api<PhysicalMachine> = Api::all(world.applier.client());
-    let listed = api.list(&ListParams::default()).await;
-    listed.map(|list| list.items).map_err(|source| Error::List(Box::new(source)))
-}
-
-/// Chooses a host and books the request there, or finds it booked already; the host's name and cluster.
-///
-/// Clusters are tried in order of their names, each by its own policy.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn book(
-    world: &World,
-    machine: &VirtualMachine,
-    request: &Request,
-    policies: &BTreeMap<String, Policy>,
-) -> Result<(String, String), Error> {
-    let uid = machine.uid().unwrap_or_default();
-    let seed = u64::from_be_bytes(first_bytes(&uid));
-    let hosts = hosts_now(world).await?;
-    let cluster_of = |name: &str| {
-        let host = hosts.iter().find(|host| host.name_any() == name);
-        host.map(|host| host.spec.cluster_ref.name.clone()).unwrap_or_default()
-    };
-    if let Some(host) = booked_on(&hosts, &uid) {
-        let cluster = cluster_of(&host);
-        return Ok((host, cluster));
-    }
-    let mut views: Vec<Host> = hosts.iter().map(view).collect();
-    for _ in 0..ATTEMPTS_MAX {
-        let chosen = choose(&views, request, policies, seed).map_err(Error::NoRoom)?;
-        match change(world, &chosen, |table| add(table, machine, request)).await? {
-            Changed::Done => {
-                let cluster = cluster_of(&chosen);
-                return Ok((chosen, cluster));
-            }
-            // The list was behind: look at the host as it is now, and choose again.
-            Changed::Refused(fresh) => {
-                views.retain(|view| view.name != chosen);
-                views.push(view(&fresh));
-            }
+    /// Chooses a host and books the request there, or finds it booked already.
+    ///
+    /// Clusters are tried in order of their names, each by its own policy.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn book(
+        &self,
+        machine: &VirtualMachine,
+        request: &Request,
+        policies: BTreeMap<String, Policy>,
+    ) -> Result<Place, Error> {
+        let what = What::Book { request: request.clone(), policies };
+        match self.0.ask(Ask { who: Who::of(machine), what }).await? {
+            Answer::Booked(place) => Ok(place),
+            Answer::NoRoom(refusals) => Err(Error::NoRoom(refusals)),
         }
     }
-    Err(Error::Contended("any".to_owned()))
+
+    /// Changes a booked machine's amounts; false when the host has no room for that.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn resize(
+        &self,
+        machine: &VirtualMachine,
+        host: &str,
+        request: &Request,
+    ) -> Result<bool, Error> {
+        let what = What::Resize { request: request.clone(), host: host.to_owned() };
+        let answer = self.0.ask(Ask { who: Who::of(machine), what }).await?;
+        Ok(matches!(answer, Answer::Booked(_)))
+    }
+
+    /// Gives a machine's share back, wherever it is booked; nothing booked is done.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn release(&self, machine: &VirtualMachine) -> Result<(), Error> {
+        self.0.ask(Ask { who: Who::of(machine), what: What::Release }).await?;
+        Ok(())
+    }
 }
 
-fn choose(
-    hosts: &[Host],
-    request: &Request,
-    policies: &BTreeMap<String, Policy>,
-    seed: u64,
-) -> Result<String, Refusals> {
-    let mut refusals = Refusals::new();
-    for (cluster, policy) in policies {
-        let own: Vec<Host> =
-            hosts.iter().filter(|host| host.cluster == *cluster).cloned().collect();
-        match placement::choose(&own, request, *policy, seed) {
-            Ok(host) => return Ok(host.name.clone()),
-            Err(more) => more.into_iter().for_each(|(reason, names)| {
-                refusals.entry(reason).or_default().extend(names);
-            }),
+/// Where a machine is booked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The host's name.
+    pub host: String,
+    /// Its cluster's name.
+    pub cluster: String,
+}
+
+/// The machine that asks. Older ones are served first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Who {
+    created: Option<Timestamp>,
+    uid: String,
+    key: String,
+}
+
+impl Who {
+    fn of(machine: &VirtualMachine) -> Self {
+        Self {
+            created: machine.creation_timestamp().map(|time| time.0),
+            uid: machine.uid().unwrap_or_default(),
+            key: operator_kit::cache::key_of(machine),
         }
     }
-    for names in refusals.values_mut() {
-        names.sort();
+
+    /// Settles ties between hosts, in a way of its own for each machine.
+    fn seed(&self) -> u64 {
+        let mut bytes = [0; 8];
+        for (slot, byte) in bytes.iter_mut().zip(self.uid.bytes()) {
+            *slot = byte;
+        }
+        u64::from_be_bytes(bytes)
     }
-    Err(refusals)
 }
 
-/// Changes a booked machine's amounts; false when the host has no room for that.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn resize(
-    world: &World,
-    machine: &VirtualMachine,
-    host: &str,
-    request: &Request,
-) -> Result<bool, Error> {
-    let changed = change(world, host, |fresh| {
-        let is_booked_so = |allocation: &Allocation| {
-            Some(&allocation.uid) == machine.uid().as_ref() && allocation.amounts == request.amounts
+/// In the order in which they are served, so that what is given back can be booked by others at once.
+#[derive(Debug)]
+enum What {
+    Release,
+    Resize { request: Request, host: String },
+    Book { request: Request, policies: BTreeMap<String, Policy> },
+}
+
+impl What {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Release => 0,
+            Self::Resize { .. } => 1,
+            Self::Book { .. } => 2,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Ask {
+    who: Who,
+    what: What,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Booked(Place),
+    NoRoom(Refusals),
+}
+
+/// The rules of allocation tables.
+struct Tables;
+
+impl Ledger for Tables {
+    type Object = PhysicalMachine;
+    type Request = Ask;
+    type Answer = Answer;
+
+    fn sequence(object: &PhysicalMachine) -> i64 {
+        table::generation(object)
+    }
+
+    fn plan(
+        &self,
+        objects: &Objects<PhysicalMachine>,
+        requests: &[&Ask],
+    ) -> Plan<PhysicalMachine, Answer> {
+        let mut sheet = Sheet::of(objects);
+        let mut order: Vec<(usize, &&Ask)> = requests.iter().enumerate().collect();
+        order.sort_by_key(|(_, ask)| (ask.what.rank(), &ask.who));
+        let mut decisions: BTreeMap<usize, Decision<Answer>> = BTreeMap::new();
+        for (index, ask) in order {
+            decisions.insert(index, sheet.decide(ask));
+        }
+        Plan { next: sheet.next, decisions: decisions.into_values().collect() }
+    }
+}
+
+/// The planner's own copy of all tables.
+struct Sheet<'a> {
+    objects: &'a Objects<PhysicalMachine>,
+    views: BTreeMap<String, Host>,
+    next: BTreeMap<String, PhysicalMachine>,
+}
+
+impl<'a> Sheet<'a> {
+    fn of(objects: &'a Objects<PhysicalMachine>) -> Self {
+        let views = objects.iter().map(|(name, host)| (name.clone(), table::view(host))).collect();
+        Self { objects, views, next: BTreeMap::new() }
+    }
+
+    fn decide(&mut self, ask: &Ask) -> Decision<Answer> {
+        match &ask.what {
+            What::Release => {
+                let rests_on: BTreeSet<String> = self.holders(&ask.who.uid).into_iter().collect();
+                for name in &rests_on {
+                    self.change(name, |host| table::take(host, &ask.who.uid));
+                }
+                Decision { answer: Answer::Booked(Place::default()), rests_on }
+            }
+            What::Resize { request, host } => self.resize(&ask.who, host, request),
+            What::Book { request, policies } => self.book(&ask.who, request, policies),
+        }
+    }
+
+    fn book(
+        &mut self,
+        who: &Who,
+        request: &Request,
+        policies: &BTreeMap<String, Policy>,
+    ) -> Decision<Answer> {
+        // Booked by a pass that did not live to say so; one that is still being written is rested on.
+        if let Some(name) = self.holders(&who.uid).into_iter().next() {
+            return self.booked(name);
+        }
+        let chosen = match self.choose(request, policies, who.seed()) {
+            Ok(name) => name,
+            Err(refusals) => {
+                return Decision { answer: Answer::NoRoom(refusals), rests_on: BTreeSet::new() };
+            }
         };
-        if table(fresh).iter().any(is_booked_so) {
-            return Some(table(fresh).to_vec());
+        self.change(&chosen, |host| table::put(host, &who.uid, &who.key, &request.amounts));
+        self.booked(chosen)
+    }
+
+    fn resize(&mut self, who: &Who, name: &str, request: &Request) -> Decision<Answer> {
+        let refused =
+            |refusals| Decision { answer: Answer::NoRoom(refusals), rests_on: BTreeSet::new() };
+        let Some(host) = self.host(name) else { return refused(Refusals::new()) };
+        if table::share_of(host, &who.uid).is_some_and(|share| share.amounts == request.amounts) {
+            return self.booked(name.to_owned());
         }
-        let mut others = fresh.clone();
-        if let Some(status) = others.status.as_mut() {
-            status.allocations.retain(|allocation| Some(&allocation.uid) != machine.uid().as_ref());
-        }
+        let mut without = host.clone();
+        table::take(&mut without, &who.uid);
         // A cordon keeps new machines away; one that is there already may change.
-        others.spec.maintenance = None;
-        add(&others, machine, request)
-    });
-    Ok(matches!(changed.await?, Changed::Done))
-}
-
-/// Gives a machine's share back, wherever it is booked; nothing booked is done.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn release(world: &World, uid: &str) -> Result<(), Error> {
-    let Some(host) = booked_on(&hosts_now(world).await?, uid) else { return Ok(()) };
-    change(world, &host, |fresh| {
-        let kept = table(fresh).iter().filter(|allocation| allocation.uid != uid).cloned();
-        Some(kept.collect())
-    })
-    .await
-    .map(|_| ())
-}
-
-fn first_bytes(uid: &str) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    for (slot, byte) in bytes.iter_mut().zip(uid.bytes()) {
-        *slot = byte;
-    }
-    bytes
-}
-
-/// The table with the machine in it; `None` when it does not fit.
-fn add(
-    fresh: &PhysicalMachine,
-    machine: &VirtualMachine,
-    request: &Request,
-) -> Option<Vec<Allocation>> {
-    let uid = machine.uid()?;
-    if table(fresh).iter().any(|allocation| allocation.uid == uid) {
-        return Some(table(fresh).to_vec());
-    }
-    if view(fresh).refuses(request).is_some() {
-        return None;
-    }
-    let mut next = table(fresh).to_vec();
-    next.push(Allocation {
-        uid,
-        machine: operator_kit::cache::key_of(machine),
-        amounts: request.amounts.clone(),
-        sequence: sequence(fresh).saturating_add(1),
-    });
-    next.sort_by(|a, b| a.uid.cmp(&b.uid));
-    Some(next)
-}
-
-fn sequence(host: &PhysicalMachine) -> i64 {
-    host.status.as_ref().and_then(|status| status.allocation_generation).unwrap_or(0)
-}
-
-enum Changed {
-    Done,
-    Refused(Box<PhysicalMachine>),
-}
-
-/// Reads the host at quorum, lets `next` decide the new table, and swaps it in.
-async fn change(
-    world: &World,
-    name: &str,
-    next: impl Fn(&PhysicalMachine) -> Option<Vec<Allocation>>,
-) -> Result<Changed, Error> {
-    let api: Api<PhysicalMachine> = Api::all(world.applier.client());
-    let failed =
-        |source: kube::Error| Error::Request { host: name.to_owned(), source: Box::new(source) };
-    for _ in 0..ATTEMPTS_MAX {
-        let mut fresh = api.get(name).await.map_err(failed)?;
-        let Some(allocations) = next(&fresh) else { return Ok(Changed::Refused(Box::new(fresh))) };
-        if table(&fresh) == allocations {
-            return Ok(Changed::Done);
+        without.spec.maintenance = None;
+        if let Some(refusal) = table::view(&without).refuses(request) {
+            return refused([(refusal, vec![name.to_owned()])].into());
         }
-        let generation = sequence(&fresh).saturating_add(1);
-        let status = fresh.status.get_or_insert_default();
-        status.allocations = allocations;
-        status.allocation_generation = Some(generation);
-        world.applier.fence().check()?;
-        match api.replace_status(name, &parameters(), &fresh).await {
-            Ok(_) => return Ok(Changed::Done),
-            Err(error) if client::is_conflict(&error) => {}
-            Err(error) => return Err(failed(error)),
-        }
+        self.change(name, |host| table::put(host, &who.uid, &who.key, &request.amounts));
+        self.booked(name.to_owned())
     }
-    Err(Error::Contended(name.to_owned()))
+
+    fn booked(&self, host: String) -> Decision<Answer> {
+        let cluster = self.views.get(&host).map(|view| view.cluster.clone()).unwrap_or_default();
+        let rests_on = BTreeSet::from([host.clone()]);
+        Decision { answer: Answer::Booked(Place { host, cluster }), rests_on }
+    }
+
+    /// The host as it will be.
+    fn host(&self, name: &str) -> Option<&PhysicalMachine> {
+        self.next.get(name).or_else(|| self.objects.get(name).map(AsRef::as_ref))
+    }
+
+    /// Every host on which the machine of this UID has a share.
+    fn holders(&self, uid: &str) -> Vec<String> {
+        let holds = |name: &&String| {
+            self.host(name).is_some_and(|host| table::share_of(host, uid).is_some())
+        };
+        self.objects.keys().filter(holds).cloned().collect()
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut PhysicalMachine)) {
+        let known = || self.objects.get(name).map(|host| PhysicalMachine::clone(host));
+        let Some(mut host) = self.next.remove(name).or_else(known) else { return };
+        change(&mut host);
+        let view = table::view(&host);
+        if let Some(status) = host.status.as_mut() {
+            // Said here too, so that one booking is one write.
+            status.summary = table::summary(&view);
+        }
+        self.views.insert(name.to_owned(), view);
+        self.next.insert(name.to_owned(), host);
+    }
+
+    fn choose(
+        &self,
+        request: &Request,
+        policies: &BTreeMap<String, Policy>,
+        seed: u64,
+    ) -> Result<String, Refusals> {
+        let mut refusals = Refusals::new();
+        for (cluster, policy) in policies {
+            let own = self.views.values().filter(|host| host.cluster == *cluster);
+            match placement::choose(own, request, *policy, seed) {
+                Ok(host) => return Ok(host.name.clone()),
+                Err(more) => more.into_iter().for_each(|(reason, names)| {
+                    refusals.entry(reason).or_default().extend(names);
+                }),
+            }
+        }
+        for names in refusals.values_mut() {
+            names.sort();
+        }
+        Err(refusals)
+    }
 }
 
-/// A field manager of its own: the words in the status are another's.
-fn parameters() -> PostParams {
-    PostParams { field_manager: Some("freehold-placement".to_owned()), ..PostParams::default() }
-}
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,11 @@ pub async fn reconcile(cluster: Arc<ComputeCluster>, world: Arc<World>) -> Resul
     match survey(provider.as_ref()).await {
         Ok((hosts, machines)) => {
             for host in &hosts {
-                world.applier.apply(&declaration(&cluster, host)).await?;
+                let wanted = declaration(&cluster, host);
+                let known = world.hosts.get(&wanted.name_any(), None);
+                if !known.is_some_and(|known| says(&known, &wanted)) {
+                    world.applier.apply(&wanted).await?;
+                }
             }
             let orphans = compare(&cluster, &world, &machines);
             let found = format!("{} hosts discovered", hosts.len());
@@ -111,6 +115,21 @@ fn declaration(cluster: &ComputeCluster, host: &HostInventory) -> PhysicalMachin
         },
         status: None,
     }
+}
+
+/// Whether the object says already what we declare; what others say beside it is theirs.
+fn says(known: &PhysicalMachine, wanted: &PhysicalMachine) -> bool {
+    let has_entry = |entry: &InventoryEntry| {
+        known.spec.inventory.iter().any(|other| {
+            (&other.resource, other.total, other.ratio_thousandths)
+                == (&entry.resource, entry.total, entry.ratio_thousandths)
+        })
+    };
+    known.spec.cluster_ref == wanted.spec.cluster_ref
+        && known.spec.provider_host == wanted.spec.provider_host
+        && wanted.spec.inventory.iter().all(has_entry)
+        && wanted.labels().iter().all(|(name, value)| known.labels().get(name) == Some(value))
+        && wanted.owner_references().iter().all(|owner| known.owner_references().contains(owner))
 }
 
 /// `cluster-host`, in the characters that names may have.

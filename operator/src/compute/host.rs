@@ -1,14 +1,12 @@
 //! PhysicalMachine: says in words what its allocation table says in numbers.
 
-use super::allocation;
+use super::allocation::table;
 use crate::world::World;
 use crds::PhysicalMachine;
 use crds::compute::Maintenance;
-use ids::well_known;
 use operator_kit::controller::Outcome;
 use operator_kit::status::{self, Change, Progress, ReportError, Truth};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -38,15 +36,7 @@ pub async fn reconcile(host: Arc<PhysicalMachine>, world: Arc<World>) -> Result<
         world.clock.now(),
         Progress::Done,
     );
-    let view = allocation::view(&host);
-    let summary: BTreeMap<&str, String> =
-        [("vcpus", well_known::VCPU), ("memory", well_known::MEMORY_MIB)]
-            .into_iter()
-            .filter_map(|(name, resource)| {
-                let capacity = view.inventory.get(resource)?.capacity();
-                Some((name, format!("{}/{capacity}", view.allocated_of(resource))))
-            })
-            .collect();
+    let summary = table::summary(&table::view(&host));
     let own = |generation, conditions, summary| json!({ "observedGeneration": generation, "conditions": conditions, "summary": summary });
     let old =
         own(json!(before.observed_generation), json!(before.conditions), json!(before.summary));

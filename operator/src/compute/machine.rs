@@ -88,14 +88,14 @@ pub async fn reconcile(machine: Arc<VirtualMachine>, world: Arc<World>) -> Resul
     if machine.metadata.deletion_timestamp.is_some() {
         return steps::remove(&machine, &world, uid).await;
     }
-    if world.applier.add_finalizer(machine.as_ref(), well_known::MACHINE_FINALIZER).await? {
-        // The write is an event, and the pass it brings sees the object as it is now.
-        return Ok(Outcome::Converged);
-    }
     // Before anything is held: billing may be down when the machine goes.
-    if world.is_metered
-        && world.applier.add_finalizer(machine.as_ref(), well_known::METERING_FINALIZER).await?
-    {
+    let holds: &[&str] = if world.is_metered {
+        &[well_known::MACHINE_FINALIZER, well_known::METERING_FINALIZER]
+    } else {
+        &[well_known::MACHINE_FINALIZER]
+    };
+    if world.applier.add_finalizers(machine.as_ref(), holds).await? {
+        // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);
     }
     let mut status = machine.status.clone().unwrap_or_default();
@@ -171,8 +171,8 @@ async fn place(
         let clusters = world.clusters.store().state();
         let policies =
             clusters.iter().map(|one| (one.name_any(), super::cluster::policy(one))).collect();
-        return match allocation::book(world, machine, &wanted.request, &policies).await {
-            Ok((host, cluster)) => {
+        return match world.bookings.book(machine, &wanted.request, policies).await {
+            Ok(allocation::Place { host, cluster }) => {
                 let message = format!("placed on {host}");
                 status.host = Some(host);
                 status.cluster = Some(cluster);

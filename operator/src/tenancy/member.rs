@@ -45,7 +45,7 @@ pub async fn reconcile(member: Arc<TenantMember>, world: Arc<World>) -> Result<O
         world.applier.remove_finalizer(member.as_ref(), well_known::MEMBER_FINALIZER).await?;
         return Ok(Outcome::Converged);
     }
-    if world.applier.add_finalizer(member.as_ref(), well_known::MEMBER_FINALIZER).await? {
+    if world.applier.add_finalizers(member.as_ref(), &[well_known::MEMBER_FINALIZER]).await? {
         // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);
     }

@@ -34,7 +34,7 @@ pub async fn reconcile(project: Arc<Project>, world: Arc<World>) -> Result<Outco
     if project.metadata.deletion_timestamp.is_some() {
         return close(&project, &world).await;
     }
-    if world.applier.add_finalizer(project.as_ref(), well_known::PROJECT_FINALIZER).await? {
+    if world.applier.add_finalizers(project.as_ref(), &[well_known::PROJECT_FINALIZER]).await? {
         // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);
     }

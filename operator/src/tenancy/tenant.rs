@@ -38,7 +38,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
     if tenant.metadata.deletion_timestamp.is_some() {
         return close(&tenant, &world).await;
     }
-    if world.applier.add_finalizer(tenant.as_ref(), well_known::TENANT_FINALIZER).await? {
+    if world.applier.add_finalizers(tenant.as_ref(), &[well_known::TENANT_FINALIZER]).await? {
         // The write is an event, and the pass it brings sees the object as it is now.
         return Ok(Outcome::Converged);
     }

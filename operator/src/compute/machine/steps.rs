@@ -1,6 +1,6 @@
 //! What is done at the provider, one thing at a time, each written down before the next.
 
-use super::{Conclusion, Error, Wanted, allocation, connection, record, report};
+use super::{Conclusion, Error, Wanted, connection, record, report};
 use crate::world::World;
 use crds::compute::{MachinePhase, TransitionReason, VirtualMachineStatus};
 use crds::{ComputeCluster, VirtualMachine};
@@ -142,7 +142,7 @@ async fn resize(
     status: &VirtualMachineStatus,
 ) -> Result<Option<Conclusion>, Error> {
     let host = status.host.clone().unwrap_or_default();
-    if !allocation::resize(world, object, &host, &wanted.request).await? {
+    if !world.bookings.resize(object, &host, &wanted.request).await? {
         let message = format!(
             "spec.instanceTypeRef: host {host} has no room for the new size; choose a smaller one"
         );
@@ -189,7 +189,7 @@ pub(super) async fn remove(
         report(object, world, status, &conclusion).await?;
         return Ok(conclusion.outcome);
     }
-    allocation::release(world, &uid.to_string()).await?;
+    world.bookings.release(object).await?;
     world.applier.remove_finalizer(object, well_known::MACHINE_FINALIZER).await?;
     Ok(Outcome::Converged)
 }
