@@ -23,7 +23,7 @@ pub type Objects<K> = BTreeMap<String, Arc<K>>;
 
 /// What is to be done for all who asked.
 pub struct Plan<K, A> {
-    /// Objects that change, by name, each on the resource version it was planned on.
+    /// Objects that change, by name, each on the resource version it was planned on; new ones have none.
     pub next: BTreeMap<String, K>,
     /// One for each request, in their order.
     pub decisions: Vec<Decision<A>>,
@@ -243,7 +243,7 @@ impl<L: Ledger> GroupCommit<L> {
         written
     }
 
-    /// Replaces the status on the version the object carries; after a refusal or without an answer, reads what is there.
+    /// Writes the status on the version the object carries; after a refusal or without an answer, reads what is there.
     async fn replace(&self, object: &L::Object) -> Outcome<L::Object> {
         let name = object.name_any();
         if let Err(source) = self.applier.fence().check() {
@@ -251,9 +251,7 @@ impl<L: Ledger> GroupCommit<L> {
             return Outcome::Failed(CommitError::NotLeader { kind, object, source });
         }
         let api = api_of(self.applier.client(), object);
-        let parameters =
-            PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        match api.replace_status(&name, &parameters, object).await {
+        match self.send(&api, &name, object).await {
             Ok(written) => return Outcome::Written(Box::new(written)),
             Err(error) if is_final(&error) => return Outcome::Failed(failure::<L>(&name, error)),
             Err(_) => {}
@@ -263,6 +261,24 @@ impl<L: Ledger> GroupCommit<L> {
             Ok(None) => Outcome::Gone,
             Err(error) => Outcome::Failed(failure::<L>(&name, error)),
         }
+    }
+
+    /// An object that was never stored is created first; of two who create it one is refused.
+    async fn send(
+        &self,
+        api: &Api<L::Object>,
+        name: &str,
+        object: &L::Object,
+    ) -> Result<L::Object, kube::Error> {
+        let parameters =
+            PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
+        if object.resource_version().is_some() {
+            return api.replace_status(name, &parameters, object).await;
+        }
+        let made = api.create(&parameters, object).await?;
+        let mut whole = object.clone();
+        *whole.meta_mut() = made.meta().clone();
+        api.replace_status(name, &parameters, &whole).await
     }
 }
 

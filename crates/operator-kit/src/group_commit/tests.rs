@@ -26,14 +26,17 @@ impl Ledger for List {
         objects: &Objects<Namespace>,
         requests: &[&Self::Request],
     ) -> Plan<Namespace, usize> {
-        let mut next = Namespace::clone(&objects["list"]);
+        let known = objects.get("list").cloned().unwrap_or_else(|| {
+            Arc::new(serde_json::from_value(json!({"metadata": {"name": "list"}})).unwrap())
+        });
+        let mut next = Namespace::clone(&known);
         for name in requests {
             next.annotations_mut().insert((**name).to_owned(), String::new());
         }
         let (count, rests_on) = (next.annotations().len(), BTreeSet::from(["list".to_owned()]));
         let decision = |_: &&Self::Request| Decision { answer: count, rests_on: rests_on.clone() };
         let decisions = requests.iter().map(decision).collect();
-        let is_new = next.annotations() != objects["list"].annotations();
+        let is_new = next.annotations() != known.annotations();
         let next = is_new.then(|| ("list".to_owned(), next)).into_iter().collect();
         Plan { next, decisions }
     }
@@ -115,6 +118,24 @@ async fn who_was_beaten_reads_and_plans_again() {
     let (a, asked) = tokio::join!(writer.ask("a"), answer(&mut server, answers));
     assert_eq!(a.unwrap(), 2);
     assert_eq!(asked, ["GET []", r#"PUT ["a"]"#, "GET []", r#"PUT ["a", "x"]"#]);
+}
+
+#[tokio::test]
+async fn the_first_asker_makes_the_object() {
+    let (writer, mut server) = writer();
+    let empty = json!({"apiVersion": "v1", "kind": "NamespaceList", "metadata": {}, "items": []});
+    let answers = vec![(200, empty), (201, object("1", &[])), (200, object("2", &["a"]))];
+    let (a, asked) = tokio::join!(writer.ask("a"), answer(&mut server, answers));
+    assert_eq!(a.unwrap(), 1);
+    assert_eq!(asked[..2], ["GET []", r#"POST ["a"]"#]);
+    assert!(asked[2].starts_with("PUT"), "the status goes with a request of its own");
+    let raced = vec![refusal(409), (200, object("7", &["x"])), (200, object("8", &["b", "x"]))];
+    let (other, mut server) = self::writer();
+    let empty = json!({"apiVersion": "v1", "kind": "NamespaceList", "metadata": {}, "items": []});
+    let answers = std::iter::once((200, empty)).chain(raced).collect();
+    let (b, asked) = tokio::join!(other.ask("b"), answer(&mut server, answers));
+    assert_eq!(b.unwrap(), 2);
+    assert_eq!(asked, ["GET []", r#"POST ["b"]"#, "GET []", r#"PUT ["b", "x"]"#]);
 }
 
 #[tokio::test]
