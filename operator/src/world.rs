@@ -127,7 +127,7 @@ pub fn register(
         wiring.controller("project", &world.projects, tenancy::project::reconcile);
     let (members, member) = wiring.controller("member", &world.members, tenancy::member::reconcile);
     let (clusters, cluster) =
-        wiring.controller("cluster", &world.clusters, compute::cluster::reconcile);
+        wiring.surveyor("cluster", &world.clusters, compute::cluster::reconcile);
     let (hosts, host) = wiring.controller("host", &world.hosts, compute::host::reconcile);
     let (machines, machine) =
         wiring.controller("machine", &world.machines, compute::machine::reconcile);

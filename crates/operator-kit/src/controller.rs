@@ -215,9 +215,52 @@ impl<C: Send + Sync + 'static> Wiring<C> {
         F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
     {
-        let (queue, receiver) = Queue::new();
+        let (queue, run) = self.controller_without_feed(name, cache, reconcile);
         let own = queue.clone();
         cache.on_change(move |object| own.push(ObjectRef::from_obj(object)));
+        (queue, run)
+    }
+
+    /// The same, fed by changes of what is declared only: for passes that look outside of the cluster and count, whose own
+    /// reports would call the next one at once.
+    pub fn surveyor<K, E, F, Fut>(
+        &self,
+        name: &'static str,
+        cache: &Arc<Cache<K>>,
+        reconcile: F,
+    ) -> (Queue<K>, Controller)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        E: std::error::Error + Send + 'static,
+        F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
+    {
+        let (queue, run) = self.controller_without_feed(name, cache, reconcile);
+        let (own, seen) = (queue.clone(), Mutex::new(BTreeMap::new()));
+        cache.on_change(move |object| {
+            let declared =
+                (object.uid(), object.meta().generation, object.meta().deletion_timestamp.clone());
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.insert(key_of(object), declared.clone()) != Some(declared) {
+                own.push(ObjectRef::from_obj(object));
+            }
+        });
+        (queue, run)
+    }
+
+    fn controller_without_feed<K, E, F, Fut>(
+        &self,
+        name: &'static str,
+        cache: &Arc<Cache<K>>,
+        reconcile: F,
+    ) -> (Queue<K>, Controller)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        E: std::error::Error + Send + 'static,
+        F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
+    {
+        let (queue, receiver) = Queue::new();
         let (store, context) = (cache.store(), Arc::clone(&self.context));
         let (passes, stop) = (self.passes.clone(), self.stop.clone());
         let run = async move {
