@@ -176,6 +176,16 @@ mod tests {
                 spec["versions"][0]["subresources"]["status"].is_object(),
                 "{name} has no status"
             );
+            let columns: Vec<&str> = spec["versions"][0]["additionalPrinterColumns"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|column| column["name"].as_str().unwrap())
+                .collect();
+            let every = ["Ready", "Reason", "Age"];
+            for column in every.iter().filter(|_| name.contains(ids::well_known::NETWORK_GROUP)) {
+                assert!(columns.contains(column), "{name} does not show {column}: {columns:?}");
+            }
             let conditions = &spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
                 ["properties"]["conditions"];
             assert_eq!(
@@ -183,5 +193,52 @@ mod tests {
                 "{name}: conditions are not keyed"
             );
         }
+    }
+
+    #[test]
+    fn tables_of_one_writer_are_replaced_as_a_whole() {
+        let mut found = std::collections::BTreeSet::new();
+        each_schema(&mut |path, schema| {
+            for (name, child) in
+                schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
+                if child.get("x-kubernetes-list-type") == Some(&Value::from("atomic")) {
+                    found.insert(format!("{}.{name}", path.split('.').next().unwrap()));
+                }
+            }
+        });
+        for table in
+            ["ipblocks.slots", "vlanpools.owners", "prefixes.children", "addressspaces.roots"]
+        {
+            assert!(found.contains(table), "{table} is not atomic: {found:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_listed_as_a_tree() {
+        let definitions = all().unwrap();
+        let (_, prefix) =
+            definitions.iter().find(|(name, _)| name.starts_with("prefixes.")).unwrap();
+        let columns: Vec<&str> = prefix["spec"]["versions"][0]["additionalPrinterColumns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|column| column.get("priority").is_none())
+            .map(|column| column["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            columns,
+            [
+                "Parent",
+                "CIDR",
+                "Class",
+                "Free",
+                "Fragmentation",
+                "Utilisation",
+                "Ready",
+                "Reason",
+                "Age"
+            ]
+        );
     }
 }
