@@ -15,6 +15,6 @@ pub use physical_machine::{
     PhysicalMachineStatus,
 };
 pub use virtual_machine::{
-    MachinePhase, MachinePlacement, MeteringStatus, Refusal, Transition, TransitionReason,
-    VirtualMachine, VirtualMachineSpec, VirtualMachineStatus,
+    MachineAddress, MachineNetwork, MachinePhase, MachinePlacement, MeteringStatus, Refusal,
+    Transition, TransitionReason, VirtualMachine, VirtualMachineSpec, VirtualMachineStatus,
 };

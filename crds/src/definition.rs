@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// # Errors
 /// A definition that cannot be turned into JSON and back; that is a fault of this crate.
 pub fn all() -> Result<Vec<(String, Value)>, serde_json::Error> {
-    [
+    vec![
         crate::Tenant::crd(),
         crate::Project::crd(),
         crate::TenantMember::crd(),
@@ -23,6 +23,15 @@ pub fn all() -> Result<Vec<(String, Value)>, serde_json::Error> {
         crate::VirtualMachine::crd(),
         crate::Meter::crd(),
         crate::PricePlan::crd(),
+        crate::AddressSpace::crd(),
+        crate::Prefix::crd(),
+        crate::IPPool::crd(),
+        crate::IPBlock::crd(),
+        crate::IPClaim::crd(),
+        crate::VLANPool::crd(),
+        crate::VLAN::crd(),
+        crate::VLANFabric::crd(),
+        crate::SecurityZone::crd(),
     ]
     .into_iter()
     .map(|definition| {
@@ -70,20 +79,37 @@ fn mend_node(map: &mut Map<String, Value>) {
 }
 
 /// Lists whose entries have an identity, and the fields that make it.
-const KEYED_LISTS: [(&str, &[&str]); 5] = [
+const KEYED_LISTS: [(&str, &[&str]); 7] = [
     ("inventory", &["resource"]),
     ("conditions", &["type"]),
     ("roleRefs", &["name"]),
     ("rateCards", &["id"]),
     ("images", &["name"]),
+    ("peers", &["name"]),
+    ("networks", &["name"]),
 ];
 
+/// Tables that one writer replaces as a whole. Were they keyed, `managedFields` would outgrow the data: it holds a path
+/// for every entry and every field of it.
+const ATOMIC_LISTS: [&str; 7] =
+    ["slots", "owners", "children", "roots", "pools", "addresses", "cidrs"];
+
+/// Lists in which a value stands once and the order says nothing.
+const SETS: [&str; 3] = ["allowedTenants", "overlapAllowedWith", "families"];
+
 fn mark_list_identity(name: &str, schema: &mut Value) {
-    let Some((_, keys)) = KEYED_LISTS.iter().find(|(list, _)| *list == name) else { return };
     let Some(map) = schema.as_object_mut() else { return };
-    if map.get("type").and_then(Value::as_str) == Some("array") {
-        map.insert("x-kubernetes-list-type".to_owned(), Value::from("map"));
+    if map.get("type").and_then(Value::as_str) != Some("array") {
+        return;
+    }
+    let list_type = "x-kubernetes-list-type".to_owned();
+    if let Some((_, keys)) = KEYED_LISTS.iter().find(|(list, _)| *list == name) {
+        map.insert(list_type, Value::from("map"));
         map.insert("x-kubernetes-list-map-keys".to_owned(), Value::from(keys.to_vec()));
+    } else if ATOMIC_LISTS.contains(&name) {
+        map.insert(list_type, Value::from("atomic"));
+    } else if SETS.contains(&name) {
+        map.insert(list_type, Value::from("set"));
     }
 }
 
@@ -140,7 +166,7 @@ mod tests {
     #[test]
     fn every_kind_is_listed_with_the_category_and_reports_a_status() {
         let definitions = all().unwrap();
-        assert_eq!(definitions.len(), 9);
+        assert_eq!(definitions.len(), 18);
         for (name, definition) in definitions {
             let spec = &definition["spec"];
             assert!(name.ends_with(ids::well_known::GROUP_SUFFIX), "{name}");
@@ -150,6 +176,16 @@ mod tests {
                 spec["versions"][0]["subresources"]["status"].is_object(),
                 "{name} has no status"
             );
+            let columns: Vec<&str> = spec["versions"][0]["additionalPrinterColumns"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|column| column["name"].as_str().unwrap())
+                .collect();
+            let every = ["Ready", "Reason", "Age"];
+            for column in every.iter().filter(|_| name.contains(ids::well_known::NETWORK_GROUP)) {
+                assert!(columns.contains(column), "{name} does not show {column}: {columns:?}");
+            }
             let conditions = &spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
                 ["properties"]["conditions"];
             assert_eq!(
@@ -157,5 +193,52 @@ mod tests {
                 "{name}: conditions are not keyed"
             );
         }
+    }
+
+    #[test]
+    fn tables_of_one_writer_are_replaced_as_a_whole() {
+        let mut found = std::collections::BTreeSet::new();
+        each_schema(&mut |path, schema| {
+            for (name, child) in
+                schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
+                if child.get("x-kubernetes-list-type") == Some(&Value::from("atomic")) {
+                    found.insert(format!("{}.{name}", path.split('.').next().unwrap()));
+                }
+            }
+        });
+        for table in
+            ["ipblocks.slots", "vlanpools.owners", "prefixes.children", "addressspaces.roots"]
+        {
+            assert!(found.contains(table), "{table} is not atomic: {found:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_listed_as_a_tree() {
+        let definitions = all().unwrap();
+        let (_, prefix) =
+            definitions.iter().find(|(name, _)| name.starts_with("prefixes.")).unwrap();
+        let columns: Vec<&str> = prefix["spec"]["versions"][0]["additionalPrinterColumns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|column| column.get("priority").is_none())
+            .map(|column| column["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            columns,
+            [
+                "Parent",
+                "CIDR",
+                "Class",
+                "Free",
+                "Fragmentation",
+                "Utilisation",
+                "Ready",
+                "Reason",
+                "Age"
+            ]
+        );
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod compute;
 pub mod definition;
+pub mod network;
 pub mod shared;
 pub mod tenancy;
 
@@ -19,5 +20,8 @@ pub mod billing;
 
 pub use billing::{Meter, PricePlan};
 pub use compute::{ComputeCluster, InstanceType, PhysicalMachine, VirtualMachine};
+pub use network::{
+    AddressSpace, IPBlock, IPClaim, IPPool, Prefix, SecurityZone, VLAN, VLANFabric, VLANPool,
+};
 pub use shared::{Condition, ObjectName};
 pub use tenancy::{Project, Tenant, TenantMember};

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Crates that decide and touch nothing.
-const PURE: [&str; 7] = ["ids", "money", "calendar", "pricing", "ledger", "metering", "placement"];
+const PURE: [&str; 8] =
+    ["ids", "money", "calendar", "pricing", "ledger", "metering", "placement", "ipam"];
 /// Crates with effects, and the other crates with effects that each may use.
 const EFFECTS: [(&str, &[&str]); 5] = [
     ("store", &[]),

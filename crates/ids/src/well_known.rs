@@ -8,6 +8,8 @@ pub const TENANCY_GROUP: &str = "tenancy.freehold.dev";
 pub const COMPUTE_GROUP: &str = "compute.freehold.dev";
 /// Meters and price plans.
 pub const BILLING_GROUP: &str = "billing.freehold.dev";
+/// Address spaces, prefixes, pools, claims, VLANs, zones.
+pub const NETWORK_GROUP: &str = "network.freehold.dev";
 /// The version that every kind has.
 pub const VERSION: &str = "v1alpha1";
 /// `kubectl get freehold` lists every kind of this category.
@@ -63,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_group_carries_the_suffix() {
-        for group in [TENANCY_GROUP, COMPUTE_GROUP, BILLING_GROUP] {
+        for group in [TENANCY_GROUP, COMPUTE_GROUP, BILLING_GROUP, NETWORK_GROUP] {
             assert!(group.ends_with(&format!(".{GROUP_SUFFIX}")), "{group}");
         }
     }

@@ -4,6 +4,7 @@
 //! billing-controller acknowledges up to a number once those transitions are durable in its log; the operator drops
 //! acknowledged ones only, and the metering finalizer keeps the object until the last one is acknowledged.
 
+use crate::network::{AddressFamily, LabelSelector};
 use crate::shared::{Condition, ObjectName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{CustomResource, KubeSchema};
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.networks) == has(oldSelf.networks) && (!has(self.networks) || self.networks == oldSelf.networks)").message("spec.networks: is immutable, interfaces are made with the machine; create another machine"))]
 pub struct VirtualMachineSpec {
     /// The size; changing it resizes the machine where the provider can, else it is refused in the status.
     pub instance_type_ref: ObjectName,
@@ -52,6 +54,43 @@ pub struct VirtualMachineSpec {
     /// Where the machine may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<MachinePlacement>,
+    /// The machine's interfaces in order; none when left out. Immutable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub networks: Vec<MachineNetwork>,
+}
+
+/// An interface of a machine, and where its addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.ipClaimRef) ? 1 : 0) + (has(self.poolRef) ? 1 : 0) + (has(self.poolSelector) ? 1 : 0) == 1").message("networks[]: needs exactly one of ipClaimRef, poolRef and poolSelector"),
+    validation = Rule::new("!has(self.ipClaimRef) || !has(self.families)").message("networks[].families: is refused with ipClaimRef, the claim says it"),
+    validation = Rule::new("!has(self.poolRef) || !has(self.families) || self.families.size() == 1").message("networks[].families: a pool has one family; for both write a poolSelector that finds a pool of each")
+)]
+pub struct MachineNetwork {
+    /// The interface's name, unique within the machine.
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z][a-z0-9-]*$"))]
+    pub name: String,
+    /// An IPClaim of the machine's namespace, whose addresses the interface gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_claim_ref: Option<ObjectName>,
+    /// A pool to claim an address of, for as long as the machine lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_ref: Option<ObjectName>,
+    /// Labels of pools to claim an address of, for as long as the machine lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_selector: Option<LabelSelector>,
+    /// A VLAN of the machine's namespace that the interface is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan_ref: Option<ObjectName>,
+    /// The security zone that the addresses have to be of; any when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_ref: Option<ObjectName>,
+    /// IPv4, IPv6, or both; the pool's with poolRef, else IPv4, when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub families: Vec<AddressFamily>,
 }
 
 /// Wishes about the place.
@@ -85,6 +124,10 @@ pub struct VirtualMachineStatus {
     /// The provider's name for the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
+    /// The addresses of the machine's interfaces, in order of interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub addresses: Vec<MachineAddress>,
     /// Why hosts were passed over, when none fits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
@@ -97,6 +140,30 @@ pub struct VirtualMachineStatus {
     /// Written by the billing-controller only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metering: Option<MeteringStatus>,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineAddress {
+    /// The name of the interface in spec.networks.
+    pub network: String,
+    /// The IPClaim that holds the address.
+    pub claim: String,
+    /// The address.
+    pub address: String,
+    /// The length of the prefix it is in.
+    #[schemars(range(min = 0, max = 128))]
+    pub prefix_length: i64,
+    /// The router's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    /// IPv4 or IPv6.
+    pub family: AddressFamily,
+    /// The VLAN id that the interface is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094))]
+    pub vlan: Option<i64>,
 }
 
 /// Where a machine is in its life.

@@ -1,6 +1,9 @@
 //! What the API server itself accepts and refuses of our kinds: every rule with its remedy, through create, update,
 //! server-side apply and dry run, with nothing of ours running but the definitions.
 
+mod network;
+mod values;
+
 use anyhow::{Context, Result, bail};
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective,
@@ -13,7 +16,7 @@ use system_tests::{client, unique};
 fn api(client: &Client, group: &str, kind: &str) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk(&format!("{group}.freehold.dev"), "v1alpha1", kind);
     let resource = ApiResource::from_gvk(&gvk);
-    if ["Project", "TenantMember", "VirtualMachine"].contains(&kind) {
+    if ["Project", "TenantMember", "VirtualMachine", "IPClaim", "VLAN"].contains(&kind) {
         Api::namespaced_with(client.clone(), "default", &resource)
     } else {
         Api::all_with(client.clone(), &resource)
@@ -81,9 +84,10 @@ fn valid() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// A valid specification with one value replaced (or, for null, removed), and what the refusal must say.
+type Refused = (&'static str, &'static str, Value, &'static str, Value, &'static str);
+
 #[expect(clippy::too_many_lines, reason = "a table, a case a row")]
-fn refused_on_create() -> Vec<(&'static str, &'static str, Value, &'static str, Value, &'static str)>
-{
+fn refused_on_create() -> Vec<Refused> {
     let missing = Value::Null;
     vec![
         ("tenancy", "Tenant", tenant(), "/type", json!("Club"), "spec.type"),
@@ -308,8 +312,7 @@ fn refused_on_create() -> Vec<(&'static str, &'static str, Value, &'static str, 
 }
 
 /// Values that may not change once stored.
-fn refused_on_update() -> Vec<(&'static str, &'static str, Value, &'static str, Value, &'static str)>
-{
+fn refused_on_update() -> Vec<Refused> {
     vec![
         ("tenancy", "Tenant", tenant(), "/currency", json!("USD"), "is immutable"),
         (
@@ -377,7 +380,7 @@ fn strict_dry_run() -> PostParams {
 #[tokio::test]
 async fn valid_objects_are_accepted_and_apply_is_idempotent() -> Result<()> {
     let client = client().await?;
-    for (group, kind, spec) in valid() {
+    for (group, kind, spec) in valid().into_iter().chain(network::valid()) {
         let (api, name) = (api(&client, group, kind), unique("s"));
         let object = object(group, kind, &name, &spec)?;
         let parameters = PatchParams::apply("schema-test");
@@ -400,7 +403,8 @@ async fn valid_objects_are_accepted_and_apply_is_idempotent() -> Result<()> {
 #[tokio::test]
 async fn invalid_objects_are_refused_with_the_field_and_the_remedy() -> Result<()> {
     let client = client().await?;
-    for (group, kind, spec, pointer, value, expected) in refused_on_create() {
+    let refused = refused_on_create().into_iter().chain(network::refused_on_create());
+    for (group, kind, spec, pointer, value, expected) in refused {
         let (api, name) = (api(&client, group, kind), unique("s"));
         let object = object(group, kind, &name, &with(&spec, pointer, &value)?)?;
         let case = format!("{kind} {pointer} = {value}");
@@ -432,7 +436,8 @@ async fn invalid_objects_are_refused_with_the_field_and_the_remedy() -> Result<(
 #[tokio::test]
 async fn immutable_fields_stay() -> Result<()> {
     let client = client().await?;
-    for (group, kind, spec, pointer, value, expected) in refused_on_update() {
+    let refused = refused_on_update().into_iter().chain(network::refused_on_update());
+    for (group, kind, spec, pointer, value, expected) in refused {
         let (api, name) = (api(&client, group, kind), unique("s"));
         let stored =
             api.create(&PostParams::default(), &object(group, kind, &name, &spec)?).await?;

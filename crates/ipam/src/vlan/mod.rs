@@ -1,0 +1,5 @@
+//! VLANs: ids and ranges.
+
+mod id;
+
+pub use id::{VlanId, VlanRange, VlanRefused};
