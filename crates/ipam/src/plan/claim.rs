@@ -9,7 +9,6 @@ use crate::space::{SideKey, Space};
 use crate::strategy::{self, Ask, NoChoice, PassedOver, Rule, Seed, Why};
 use calendar::Instant;
 use ids::{AccountId, ResourceUid};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most addresses of a family that one claim may ask for: four blocks' worth.
@@ -371,9 +370,9 @@ impl Space {
 
     /// What lies in one block is allocated by the write of that block; the rest stays held.
     fn settle(&mut self, attempt: &mut Attempt) {
-        let blocks: BTreeSet<BlockId> =
-            attempt.bound.iter().map(|bound| BlockId::of(bound.address).0).collect();
-        if blocks.len() > 1 {
+        let mut blocks = attempt.bound.iter().map(|bound| BlockId::of(bound.address).0);
+        let first = blocks.next();
+        if blocks.any(|block| Some(block) != first) {
             return;
         }
         for bound in attempt.bound.iter_mut().filter(|bound| bound.why.is_some()) {

@@ -11,6 +11,8 @@ pub(crate) struct Entry {
     pub(crate) block: Block,
     /// Slots that are not free.
     pub(crate) taken: SlotSet,
+    /// Slots that rest.
+    pub(crate) resting: SlotSet,
     /// Slots whose last release is remembered.
     pub(crate) remembered: SlotSet,
     /// Slots that are not free, by tenant; resting ones included, because a sticky key may bring them back.
@@ -39,8 +41,8 @@ pub(crate) struct Standing {
     pub(crate) group: Option<AccountId>,
     /// The shelf: how much is free, or how much is taken, as the strategy needs it.
     pub(crate) shelf: u16,
-    /// Whether a free slot was never used.
-    pub(crate) is_unused: bool,
+    /// Whether it has what the strategy looks for first: a free slot that was never used, or one beside nobody's.
+    pub(crate) is_good: bool,
 }
 
 impl Entry {
@@ -50,6 +52,7 @@ impl Entry {
         Self {
             block,
             taken: SlotSet::EMPTY,
+            resting: SlotSet::EMPTY,
             remembered,
             tenants: BTreeMap::new(),
             shares: Vec::new(),
@@ -85,9 +88,12 @@ impl Entry {
             Strategy::Dispersed { .. } => usable.and(self.taken).count(),
             Strategy::Sequential | Strategy::ExclusiveBlock | Strategy::LeastRecentlyUsed => 0,
         };
-        let is_unused = pool.strategy == Strategy::LeastRecentlyUsed
-            && !free.without(self.remembered).is_empty();
-        Some(Standing { group, shelf: row, is_unused })
+        let is_good = match pool.strategy {
+            Strategy::LeastRecentlyUsed => !free.without(self.remembered).is_empty(),
+            Strategy::Dispersed { .. } => !free.without(self.taken.neighbours()).is_empty(),
+            Strategy::Sequential | Strategy::ExclusiveBlock | Strategy::TenantRun => true,
+        };
+        Some(Standing { group, shelf: row, is_good })
     }
 
     /// Whose block it is where blocks are exclusive: nobody's while empty; none if tenants share it, as before the pool

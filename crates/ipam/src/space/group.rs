@@ -12,6 +12,8 @@ pub(crate) struct Group {
     pub(crate) lowest: BTreeSet<BlockId>,
     /// By shelf, each ascending; a shelf is never empty. A sorted list, because a seed chooses from it by number.
     pub(crate) shelves: BTreeMap<u16, Vec<BlockId>>,
+    /// The same for blocks in which every free slot is beside a taken one.
+    pub(crate) crowded: BTreeMap<u16, Vec<BlockId>>,
     /// With a slot that was never used, ascending.
     pub(crate) unused: BTreeSet<BlockId>,
     /// Free slots that were used, by number of their last release.
@@ -23,6 +25,7 @@ impl Group {
     pub(crate) const EMPTY: Self = Self {
         lowest: BTreeSet::new(),
         shelves: BTreeMap::new(),
+        crowded: BTreeMap::new(),
         unused: BTreeSet::new(),
         rested: BTreeSet::new(),
     };
@@ -30,8 +33,13 @@ impl Group {
     pub(crate) fn is_empty(&self) -> bool {
         self.lowest.is_empty()
             && self.shelves.is_empty()
+            && self.crowded.is_empty()
             && self.unused.is_empty()
             && self.rested.is_empty()
+    }
+
+    fn rows(&mut self, standing: &Standing) -> &mut BTreeMap<u16, Vec<BlockId>> {
+        if standing.is_good { &mut self.shelves } else { &mut self.crowded }
     }
 
     /// Puts a block where its standing says.
@@ -41,13 +49,13 @@ impl Group {
                 self.lowest.insert(block);
             }
             Strategy::TenantRun | Strategy::Dispersed { .. } => {
-                let row = self.shelves.entry(standing.shelf).or_default();
+                let row = self.rows(standing).entry(standing.shelf).or_default();
                 if let Err(place) = row.binary_search(&block) {
                     row.insert(place, block);
                 }
             }
             Strategy::LeastRecentlyUsed => {
-                if standing.is_unused {
+                if standing.is_good {
                     self.unused.insert(block);
                 }
             }
@@ -61,12 +69,13 @@ impl Group {
                 self.lowest.remove(&block);
             }
             Strategy::TenantRun | Strategy::Dispersed { .. } => {
-                let Some(row) = self.shelves.get_mut(&standing.shelf) else { return };
+                let rows = self.rows(standing);
+                let Some(row) = rows.get_mut(&standing.shelf) else { return };
                 if let Ok(place) = row.binary_search(&block) {
                     row.remove(place);
                 }
                 if row.is_empty() {
-                    self.shelves.remove(&standing.shelf);
+                    rows.remove(&standing.shelf);
                 }
             }
             Strategy::LeastRecentlyUsed => {

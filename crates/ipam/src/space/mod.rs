@@ -10,8 +10,8 @@
 
 mod entry;
 mod group;
-mod presence;
 mod put;
+mod runs;
 mod scores;
 mod side;
 
@@ -19,7 +19,7 @@ pub use scores::Scores;
 
 pub(crate) use entry::Entry;
 pub(crate) use group::Group;
-pub(crate) use presence::Presence;
+pub(crate) use runs::{Presence, Runs};
 pub(crate) use side::Side;
 
 use crate::address::{Address, BlockId, Family};

@@ -187,10 +187,16 @@ fn mark(entry: &mut Entry, index: u8, before: Option<&Known>, after: Option<&Kno
     match after {
         Some(known) => {
             entry.taken.insert(index);
+            if known.state.is_live() {
+                entry.resting.remove(index);
+            } else {
+                entry.resting.insert(index);
+            }
             entry.tenants.entry(known.tenant).or_default().insert(index);
         }
         None => {
             entry.taken.remove(index);
+            entry.resting.remove(index);
             if entry.taken.is_empty() {
                 entry.block.set_tenant(None);
             }
@@ -217,11 +223,16 @@ fn count(
         let (was, is) = (tally(before), tally(after));
         side.allocated = side.allocated.saturating_add(is.0).saturating_sub(was.0);
         side.quarantined = side.quarantined.saturating_add(is.1).saturating_sub(was.1);
-        if side.pool.strategy == Strategy::TenantRun {
+        if matches!(side.pool.strategy, Strategy::TenantRun | Strategy::Dispersed { .. }) {
             let live = |known: Option<&Known>| {
                 known.filter(|known| known.state.is_live()).map(|known| known.tenant)
             };
-            keep_run(side, address, live(before), live(after));
+            let (was, is) = (live(before), live(after));
+            // Beyond the end of the block anything may be.
+            let free = home.map_or(SlotSet::EMPTY, |share| share.usable.without(entry.taken));
+            let open = |beside: Option<u8>| beside.is_none_or(|beside| free.contains(beside));
+            let beside = (open(index.checked_sub(1)), open(index.checked_add(1)));
+            side.runs.change(address, was, is, after.is_none(), beside);
         }
     }
     for (known, is_new) in [(before, false), (after, true)] {
@@ -234,22 +245,6 @@ fn count(
             side.out_of_range =
                 if is_new { outside.saturating_add(1) } else { outside.saturating_sub(1) };
         }
-    }
-}
-
-fn keep_run(side: &mut Side, address: Address, was: Option<AccountId>, is: Option<AccountId>) {
-    if was == is {
-        return;
-    }
-    if let Some(tenant) = was {
-        let presence = side.presences.entry(tenant).or_default();
-        presence.remove(address);
-        if presence.is_empty() {
-            side.presences.remove(&tenant);
-        }
-    }
-    if let Some(tenant) = is {
-        side.presences.entry(tenant).or_default().insert(address);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A pool in one family, with counters and indexes over its blocks.
 
-use super::{Group, Presence};
+use super::{Group, Runs};
 use crate::address::BlockId;
 use crate::pool::{Counts, Pool, Territory};
 use ids::AccountId;
@@ -22,8 +22,8 @@ pub(crate) struct Side {
     /// Ordinals of blocks with a taken slot, ascending; kept for `Dispersed` alone, which chooses among the others.
     pub(crate) busy: Vec<u128>,
     pub(crate) groups: BTreeMap<Option<AccountId>, Group>,
-    /// Kept for `TenantRun` alone.
-    pub(crate) presences: BTreeMap<AccountId, Presence>,
+    /// Kept for `TenantRun` and `Dispersed`.
+    pub(crate) runs: Runs,
 }
 
 impl Side {
@@ -38,7 +38,7 @@ impl Side {
             fresh_from: 0,
             busy: Vec::new(),
             groups: BTreeMap::new(),
-            presences: BTreeMap::new(),
+            runs: Runs::default(),
         }
     }
 

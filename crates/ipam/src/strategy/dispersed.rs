@@ -1,8 +1,10 @@
 //! Addresses far from other tenants', in an order nobody can guess.
 //!
-//! Among the least-filled blocks the seed chooses one; within it slots are probed from one that the seed gives, upward
-//! and around, and a slot beside another tenant's is skipped. Then the next block. If every free slot has a foreign
-//! neighbour, a strict pool refuses, and another gives the slot that is farthest from foreign ones.
+//! A block is eligible while it has a free slot with nobody beside it. Among the least-filled of those the seed chooses one;
+//! within it slots are probed from one that the seed gives, upward and around, and a slot beside another tenant's is
+//! skipped. When no block is eligible, the blocks in which the tenant is already are probed, since its own addresses are
+//! no foreign ones. If every free slot has a foreign neighbour, a strict pool refuses, and another gives the slot that is
+//! farthest from foreign ones.
 //!
 //! Blocks in which nothing is taken are the least filled, also those that do not exist yet: a whole /16 is opened by
 //! the first 256 claims. Since IPv6 has blocks without end, a pool begins new ones by this rule only up to
@@ -11,14 +13,17 @@
 use super::{Ask, Choice, NoChoice, Rule, Scope};
 use crate::address::BlockId;
 use crate::block::SlotSet;
+use crate::space::Group;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of a pool that are begun because emptier is better: as many as a /16 has, which is the largest pool in common
 /// use. Each is an object.
 const BLOCKS_BEGUN_MAX: u128 = 256;
-/// Blocks that are compared for the slot farthest from others, least-filled first.
-const BLOCKS_COMPARED_MAX: usize = 16;
+/// Crowded blocks that are compared for the slot farthest from others, least-filled first.
+const BLOCKS_COMPARED_MAX: usize = 4;
+/// Blocks of the tenant that are probed, those with most of its addresses first.
+const OWN_BLOCKS_MAX: usize = 64;
 /// Vacant blocks that are tried: more than one only where pools share a block.
 const VACANT_TRIED_MAX: u128 = 16;
 
@@ -26,16 +31,28 @@ pub(super) fn choose(scope: &Scope<'_>, ask: &Ask, strict: bool) -> Result<Choic
     let begins = scope.may_begin() && scope.side.known_blocks < BLOCKS_BEGUN_MAX;
     let vacant = begins.then(|| vacant(scope, ask)).flatten();
     let chosen = vacant
-        .or_else(|| blocks_in_order(scope, ask).find_map(|id| isolated(scope, ask, id)))
+        .or_else(|| {
+            in_order(scope, ask, |group| &group.shelves).find_map(|id| isolated(scope, ask, id))
+        })
+        .or_else(|| own(scope, ask))
         .or_else(|| (scope.may_begin() && !begins).then(|| vacant_unknown(scope, ask)).flatten());
     match chosen {
         Some(choice) => Ok(choice),
         None if strict => {
-            let has_room = blocks_in_order(scope, ask).next().is_some();
+            let has_room = in_order(scope, ask, |group| &group.crowded).next().is_some();
             Err(if has_room { NoChoice::NotIsolated } else { NoChoice::Full })
         }
         None => farthest(scope, ask).ok_or(NoChoice::Full),
     }
+}
+
+/// In a block in which the tenant is already.
+fn own(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
+    let presence = scope.side.runs.of(ask.tenant)?;
+    presence
+        .blocks_by_count()
+        .take(OWN_BLOCKS_MAX)
+        .find_map(|id| isolated(scope, ask, id).filter(|choice| scope.is_available(choice.address)))
 }
 
 /// The isolated slot of a block that probing meets first.
@@ -77,15 +94,19 @@ fn vacant_unknown(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
     isolated(scope, ask, id)
 }
 
-/// Known blocks with room, least-filled first; equal ones from the one that the seed gives, ascending and around.
-fn blocks_in_order<'a>(scope: &Scope<'a>, ask: &Ask) -> impl Iterator<Item = BlockId> + use<'a> {
+/// Blocks of an index, least-filled first; equal ones from the one that the seed gives, ascending and around.
+fn in_order<'a>(
+    scope: &Scope<'a>,
+    ask: &Ask,
+    index: fn(&'a Group) -> &'a BTreeMap<u16, Vec<BlockId>>,
+) -> impl Iterator<Item = BlockId> + use<'a> {
     let (scope, seed) = (*scope, ask.seed);
     let shelves: BTreeSet<u16> =
-        scope.groups().flat_map(|group| group.shelves.keys().copied()).collect();
+        scope.groups().flat_map(|group| index(group).keys().copied()).collect();
     shelves.into_iter().flat_map(move |shelf| {
         let lists: Vec<&[BlockId]> = scope
             .groups()
-            .filter_map(|group| group.shelves.get(&shelf))
+            .filter_map(|group| index(group).get(&shelf))
             .map(Vec::as_slice)
             .collect();
         let count = lists.iter().fold(0_usize, |sum, list| sum.saturating_add(list.len()));
@@ -107,7 +128,7 @@ fn blocks_in_order<'a>(scope: &Scope<'a>, ask: &Ask) -> impl Iterator<Item = Blo
 /// The free slot with most room to both sides; ties to the order of probing.
 fn farthest(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
     let start = ask.seed.slot();
-    let blocks = blocks_in_order(scope, ask).take(BLOCKS_COMPARED_MAX).enumerate();
+    let blocks = in_order(scope, ask, |group| &group.crowded).take(BLOCKS_COMPARED_MAX).enumerate();
     let slots = blocks.flat_map(|(place, id)| {
         let foreign = scope.foreign(id);
         scope.free(id).iter().map(move |index| {

@@ -146,6 +146,13 @@ impl<'a> Scope<'a> {
             .map_or(SlotSet::EMPTY, |entry| entry.taken.without(entry.slots_of(self.tenant)))
     }
 
+    /// The slots of a block that are the tenant's own and live, in this pool.
+    fn own_live(&self, id: BlockId) -> SlotSet {
+        let Some(entry) = self.space.blocks.get(&id) else { return SlotSet::EMPTY };
+        let usable = entry.share(self.side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
+        entry.slots_of(self.tenant).without(entry.resting).and(usable)
+    }
+
     /// Whether an address is free and in a block that may be used.
     fn is_available(&self, address: Address) -> bool {
         let (id, index) = BlockId::of(address);

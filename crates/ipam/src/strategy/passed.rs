@@ -2,7 +2,7 @@
 
 use super::Scope;
 use crate::address::BlockId;
-use crate::block::{SlotSet, SlotState};
+use crate::block::SlotSet;
 
 /// Slots that came before the chosen one and did not do, by the first reason that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,27 +22,17 @@ pub(super) fn over(scope: &Scope<'_>, id: BlockId, slots: SlotSet) -> PassedOver
     if slots.is_empty() {
         return PassedOver::default();
     }
-    let usable = scope.side.territory.slots(id);
     let Some(entry) = scope.space.blocks.get(&id) else {
+        let usable = scope.side.territory.slots(id);
         let free = slots.and(usable).count();
-        return PassedOver {
-            not_handed_out: slots.without(usable).count(),
-            free,
-            ..PassedOver::default()
-        };
+        let not_handed_out = slots.without(usable).count();
+        return PassedOver { not_handed_out, free, ..PassedOver::default() };
     };
-    let resting = resting(entry.block.slots(), slots.and(entry.taken));
+    let usable = entry.share(scope.side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
     PassedOver {
-        in_use: slots.and(entry.taken).count().saturating_sub(resting),
-        quarantined: resting,
+        in_use: slots.and(entry.taken).without(entry.resting).count(),
+        quarantined: slots.and(entry.resting).count(),
         not_handed_out: slots.without(entry.taken).without(usable).count(),
         free: slots.and(usable).without(entry.taken).count(),
     }
-}
-
-fn resting(slots: &std::collections::BTreeMap<u8, crate::block::Slot>, among: SlotSet) -> u16 {
-    let is_resting = |index: &u8| {
-        slots.get(index).is_some_and(|slot| matches!(slot.state, SlotState::Quarantined { .. }))
-    };
-    among.iter().filter(is_resting).fold(0, |count: u16, _| count.saturating_add(1))
 }

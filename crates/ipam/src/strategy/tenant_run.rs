@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 const LOOKED_AT_MAX: usize = 64;
 
 pub(super) fn choose(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
-    let presence = scope.side.presences.get(&ask.tenant);
+    let presence = scope.side.runs.of(ask.tenant);
     presence
         .and_then(|presence| neighbour(scope, presence))
         .or_else(|| presence.and_then(|presence| near(scope, presence)))
@@ -26,7 +26,7 @@ pub(super) fn choose(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
 
 fn neighbour(scope: &Scope<'_>, presence: &Presence) -> Option<Choice> {
     let family = scope.side.territory.family();
-    presence.runs_by_length().take(LOOKED_AT_MAX).find_map(|(first, last)| {
+    presence.open_runs().take(LOOKED_AT_MAX).find_map(|(first, last)| {
         let sides = [first.checked_sub(1), last.checked_add(1)].into_iter().flatten();
         let mut addresses = sides.filter_map(|value| Address::new(family, value));
         let address = addresses.find(|address| scope.is_available(*address))?;
@@ -44,17 +44,37 @@ fn neighbour(scope: &Scope<'_>, presence: &Presence) -> Option<Choice> {
 
 fn near(scope: &Scope<'_>, presence: &Presence) -> Option<Choice> {
     presence.blocks_by_count().take(LOOKED_AT_MAX).find_map(|id| {
-        let (first, last) = presence.longest_run_in(id)?;
-        let distance = |index: &u8| {
-            let value = id.address(*index).value();
-            first.saturating_sub(value).max(value.saturating_sub(last))
-        };
-        let open = |index: &u8| scope.is_available(id.address(*index));
+        let free = scope.free(id);
         // One look decides for the block, which is of one group as a whole.
-        scope.free(id).lowest().filter(open)?;
-        let index = scope.free(id).iter().min_by_key(|index| (distance(index), *index))?;
-        let distance = u16::try_from(distance(&index)).unwrap_or(u16::MAX);
-        Some(scope.choice(id, index, Rule::NearRun { distance }, SlotSet::EMPTY))
+        free.lowest().filter(|index| scope.is_available(id.address(*index)))?;
+        let own = longest(scope.own_live(id))?;
+        let below = free.and(SlotSet::up_to(own.lowest()?)).highest();
+        let above = free.and(SlotSet::from(own.highest()?)).lowest();
+        let below = below.zip(own.lowest()).map(|(at, run)| (run.saturating_sub(at), at));
+        let above = above.zip(own.highest()).map(|(at, run)| (at.saturating_sub(run), at));
+        let (distance, index) = below.into_iter().chain(above).min()?;
+        let rule = Rule::NearRun { distance: u16::from(distance) };
+        Some(scope.choice(id, index, rule, SlotSet::EMPTY))
+    })
+}
+
+/// The longest run of a set; ties to the lowest.
+fn longest(slots: SlotSet) -> Option<SlotSet> {
+    runs(slots).min_by_key(|run| Reverse(run.count()))
+}
+
+/// Maximal runs, ascending.
+fn runs(slots: SlotSet) -> impl Iterator<Item = SlotSet> {
+    let mut rest = slots;
+    std::iter::from_fn(move || {
+        let first = rest.lowest()?;
+        let after = SlotSet::from(first).without(rest).lowest();
+        let run = match after.and_then(|after| after.checked_sub(1)) {
+            Some(last) => SlotSet::span(first, last),
+            None => SlotSet::from(first),
+        };
+        rest = rest.without(run);
+        Some(run)
     })
 }
 
@@ -87,21 +107,11 @@ fn any(scope: &Scope<'_>) -> Option<Choice> {
 
 /// Where the smallest gap that fits `count` begins, or else the largest; ties to the lowest.
 fn gap(free: SlotSet, count: u16) -> Option<u8> {
-    let mut best: Option<(bool, u16, u8)> = None;
-    let mut rest = free;
-    while let Some(first) = rest.lowest() {
-        let after = SlotSet::from(first).without(rest).lowest();
-        let run = match after.and_then(|after| after.checked_sub(1)) {
-            Some(last) => SlotSet::span(first, last),
-            None => SlotSet::from(first),
-        };
-        rest = rest.without(run);
+    let key = |run: &SlotSet| {
         let length = run.count();
         let is_short = length < count;
         // Among those that are too short, the longest is the least.
-        let key =
-            (is_short, if is_short { u16::MAX.saturating_sub(length) } else { length }, first);
-        best = Some(best.map_or(key, |best| best.min(key)));
-    }
-    best.map(|(_, _, first)| first)
+        (is_short, if is_short { u16::MAX.saturating_sub(length) } else { length })
+    };
+    runs(free).min_by_key(key)?.lowest()
 }

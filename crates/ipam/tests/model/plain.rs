@@ -245,18 +245,36 @@ impl Question<'_> {
                 return Some(found);
             }
         }
-        let mut levels: BTreeMap<usize, Vec<BlockId>> = BTreeMap::new();
-        for id in self.known.iter().filter(|id| free.iter().any(|one| block(*one) == **id)) {
-            levels.entry(filled(*id)).or_default().push(*id);
-        }
-        let in_order: Vec<BlockId> = levels
-            .values()
-            .flat_map(|level| {
+        let beside_nobody = |one: &Address| {
+            let at = index(*one);
+            let beside = [at.checked_sub(1), at.checked_add(1)].into_iter().flatten();
+            let id = block(*one);
+            beside.into_iter().all(|beside| self.tenant_at(id.address(beside)).is_none())
+        };
+        let free_in = |id: &BlockId| free.range(id.address(0)..=id.address(255));
+        let in_order = |eligible: bool| -> Vec<BlockId> {
+            let mut levels: BTreeMap<usize, Vec<BlockId>> = BTreeMap::new();
+            let fits = |id: &&BlockId| {
+                free_in(id).next().is_some() && free_in(id).any(beside_nobody) == eligible
+            };
+            for id in self.known.iter().filter(fits) {
+                levels.entry(filled(*id)).or_default().push(*id);
+            }
+            let turned = |level: Vec<BlockId>| {
                 let from = pick(level.len());
                 (0..level.len()).map(move |step| level[(from + step) % level.len()])
-            })
-            .collect();
-        if let Some(found) = in_order.iter().find_map(|id| probe(*id)) {
+            };
+            levels.into_values().flat_map(turned).collect()
+        };
+        if let Some(found) = in_order(true).into_iter().find_map(probe) {
+            return Some(found);
+        }
+        let own = self.own();
+        let own_in = |id: BlockId| own.range(id.address(0)..=id.address(255)).count();
+        let mut blocks: Vec<BlockId> = own.iter().map(|one| block(*one)).collect();
+        blocks.dedup();
+        blocks.sort_by_key(|id| (Reverse(own_in(*id)), *id));
+        if let Some(found) = blocks.into_iter().find_map(probe) {
             return Some(found);
         }
         if strict {
@@ -273,8 +291,8 @@ impl Question<'_> {
             let above = (at..=255).find(|one| foreign(*one)).map_or(256, |one| u16::from(one - at));
             (below.min(above), below.max(above))
         };
-        let compared = in_order.iter().take(16).enumerate().flat_map(|(place, id)| {
-            free.iter().filter(move |one| block(**one) == *id).map(move |one| (place, *one))
+        let compared = in_order(false).into_iter().take(4).enumerate().flat_map(|(place, id)| {
+            free.iter().filter(move |one| block(**one) == id).map(move |one| (place, *one))
         });
         let best = compared.min_by_key(|(place, one)| {
             (Reverse(room(*one)), *place, index(*one).wrapping_sub(start))
