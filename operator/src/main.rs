@@ -7,6 +7,8 @@
 
 mod compute;
 mod database;
+mod network;
+mod report;
 mod tenancy;
 mod world;
 

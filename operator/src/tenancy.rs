@@ -6,4 +6,3 @@ pub mod roles;
 pub mod tenant;
 
 mod isolation;
-mod report;

@@ -6,7 +6,10 @@
 use crate::compute::allocation::Bookings;
 use crate::compute::allocation::room::Rooms;
 use crate::compute::{self, Providers};
-use crate::tenancy;
+use crate::network::addresses::Addresses;
+use crate::network::tree::Tree;
+use crate::{network, tenancy};
+use crds::network::{AddressSpace, IPBlock, IPClaim, IPPool, Prefix, SecurityZone};
 use crds::{
     ComputeCluster, InstanceType, PhysicalMachine, Project, Tenant, TenantMember, VirtualMachine,
 };
@@ -15,10 +18,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::cache::{Cache, Watches};
-use operator_kit::controller::{Controller, Queue, Wiring};
+use operator_kit::controller::{AT_ONCE, Controller, Queue, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
 use operator_kit::{Applier, Clock, Fence, Reporter, ownership};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +41,18 @@ pub struct World {
     pub hosts: Arc<Cache<PhysicalMachine>>,
     /// Machines.
     pub machines: Arc<Cache<VirtualMachine>>,
+    /// Rooms for addresses.
+    pub spaces: Arc<Cache<AddressSpace>>,
+    /// Networks in their trees.
+    pub prefixes: Arc<Cache<Prefix>>,
+    /// Pools of addresses.
+    pub pools: Arc<Cache<IPPool>>,
+    /// Who has which address.
+    pub blocks: Arc<Cache<IPBlock>>,
+    /// What tenants ask of pools.
+    pub claims: Arc<Cache<IPClaim>>,
+    /// Security zones.
+    pub zones: Arc<Cache<SecurityZone>>,
     /// Namespaces, ours and others'.
     pub namespaces: Arc<Cache<Namespace>>,
     /// Writes declared objects.
@@ -48,6 +63,12 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// The one who writes hosts' allocation tables.
     pub bookings: Bookings,
+    /// The one who writes the tables of prefixes and pools in their parents.
+    pub tree: Tree,
+    /// The one who writes blocks of addresses.
+    pub addresses: Addresses,
+    /// Claims that the above wakes.
+    woken: Arc<OnceLock<Queue<IPClaim>>>,
     /// Connections to providers.
     pub providers: Providers,
     /// Whether billing runs, so that a machine may not go before its last usage is durable there.
@@ -68,6 +89,12 @@ impl World {
         let mut watches = Watches::new(client.clone());
         let applier = Applier::new(client.clone(), well_known::OPERATOR_MANAGER, fence.clone());
         let hosts = watches.cache();
+        let (spaces, prefixes, blocks) = (watches.cache(), watches.cache(), watches.cache());
+        let tree = Tree::new(Arc::clone(&prefixes), Arc::clone(&spaces), &applier);
+        let woken = Arc::new(OnceLock::new());
+        let (near, wake_clock) = (Arc::clone(&woken), Arc::clone(&clock));
+        let wake = Box::new(move |key: &str| network::wake(near.get(), key));
+        let addresses = Addresses::new(Arc::clone(&blocks), applier.clone(), wake_clock, wake);
         Self {
             tenants: watches.cache(),
             projects: watches.cache(),
@@ -76,8 +103,17 @@ impl World {
             clusters: watches.cache(),
             hosts: Arc::clone(&hosts),
             machines: watches.cache(),
+            spaces,
+            prefixes,
+            pools: watches.cache(),
+            blocks,
+            claims: watches.cache(),
+            zones: watches.cache(),
             namespaces: watches.cache(),
             bookings: Bookings::new(hosts, applier.clone()),
+            tree,
+            addresses,
+            woken,
             applier,
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),
             clock,
@@ -102,6 +138,13 @@ impl World {
         ownership::tenant_of_namespace(&self.namespaces, &self.tenants, namespace)
     }
 
+    /// Where claims are pushed that the writer of addresses wakes.
+    pub fn wake_by(&self, claims: Queue<IPClaim>) {
+        if self.woken.set(claims).is_err() {
+            tracing::error!("claims are woken by the first queue alone");
+        }
+    }
+
     /// All namespaces of a tenant, sorted by name.
     pub fn namespaces_of(&self, tenant: &Tenant) -> Vec<Arc<Namespace>> {
         let uid = tenant.uid();
@@ -121,7 +164,8 @@ pub fn register(
     stop: &CancellationToken,
 ) -> Vec<Controller> {
     let passes = PassMetrics::new(metrics);
-    let wiring = Wiring { context: Arc::clone(world), passes, stop: stop.clone() };
+    let (context, stop) = (Arc::clone(world), stop.clone());
+    let wiring = Wiring { context, passes, stop, at_once: AT_ONCE };
     let (tenants, tenant) = wiring.controller("tenant", &world.tenants, tenancy::tenant::reconcile);
     let (projects, project) =
         wiring.controller("project", &world.projects, tenancy::project::reconcile);
@@ -180,7 +224,9 @@ pub fn register(
     });
     world.providers.on_drift(move |machine| machines.push(machine));
     drop((clusters, hosts));
-    vec![tenant, project, member, cluster, host, machine]
+    let mut controllers = vec![tenant, project, member, cluster, host, machine];
+    controllers.extend(network::register(world, &wiring));
+    controllers
 }
 
 fn push_owner(world: &std::sync::Weak<World>, namespace: Option<String>, tenants: &Queue<Tenant>) {

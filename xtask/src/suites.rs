@@ -18,7 +18,7 @@ struct Suite {
 
 /// From the quickest to refute a change to the slowest. All are picked from the whole workspace, so that dependencies are
 /// built with the same features, once.
-const SUITES: [Suite; 12] = [
+const SUITES: [Suite; 13] = [
     Suite { name: "pure and unit", arguments: &["--lib", "--bins"], needs: &[] },
     Suite { name: "command line", arguments: &["--test", "rate", "--test", "server"], needs: &[] },
     Suite { name: "oracle", arguments: &["--test", "oracle"], needs: &[] },
@@ -32,6 +32,7 @@ const SUITES: [Suite; 12] = [
         ],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
     },
+    Suite { name: "network", arguments: &["--test", "network"], needs: &[Part::Kubernetes] },
     Suite {
         name: "billing",
         arguments: &["--test", "billing"],

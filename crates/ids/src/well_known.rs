@@ -40,11 +40,21 @@ pub const PROJECT_FINALIZER: &str = "tenancy.freehold.dev/project";
 pub const MEMBER_FINALIZER: &str = "tenancy.freehold.dev/member";
 /// Held by the operator on a machine until the provider has none of that UID.
 pub const MACHINE_FINALIZER: &str = "compute.freehold.dev/machine";
+/// Holds an IPClaim until its addresses are given back.
+pub const CLAIM_FINALIZER: &str = "network.freehold.dev/claim";
+/// Holds a Prefix or an AddressSpace while something is booked in it, and until its own place is given back.
+pub const TREE_FINALIZER: &str = "network.freehold.dev/tree";
+/// Holds an IPPool while claims have addresses of it.
+pub const POOL_FINALIZER: &str = "network.freehold.dev/pool";
 /// Held by the billing-controller on a metered object until its last transition is durable.
 pub const METERING_FINALIZER: &str = "billing.freehold.dev/metering";
 
 /// Field manager of the operator's writes.
 pub const OPERATOR_MANAGER: &str = "freehold-operator";
+/// Field manager of the tables of prefixes and pools in their parents.
+pub const TREE_MANAGER: &str = "freehold-tree";
+/// Field manager of the blocks of addresses.
+pub const ADDRESS_MANAGER: &str = "freehold-addresses";
 /// Field manager of the allocation tables of hosts: the words in the status beside them are the operator's.
 pub const PLACEMENT_MANAGER: &str = "freehold-placement";
 /// Field manager of the billing-controller's writes.

@@ -11,4 +11,5 @@ pub mod plan;
 pub mod pool;
 pub mod space;
 pub mod strategy;
+pub mod tree;
 pub mod vlan;

@@ -86,8 +86,9 @@ const RESYNC: Duration = Duration::from_mins(10);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest delay after failures.
 const RETRY_LAST: Duration = Duration::from_mins(1);
-/// How many objects of a kind are worked on at once.
-const CONCURRENCY: u16 = 16;
+/// How many objects of a kind are worked on at once. Kinds whose passes mostly wait for a group commit take more, since
+/// what comes while one is being written goes into the next.
+pub const AT_ONCE: u16 = 16;
 
 /// Counts failures per object, to space out the repeats.
 #[derive(Default)]
@@ -133,13 +134,11 @@ fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Runs passes until `stop`; the pass under way is finished first.
-pub async fn run<K, C, E, F, Fut>(
+async fn run<K, C, E, F, Fut>(
     name: &'static str,
     store: Store<K>,
     queue: Keys<K>,
-    context: Arc<C>,
-    metrics: PassMetrics,
-    stop: CancellationToken,
+    wiring: Wiring<C>,
     reconcile: F,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -148,6 +147,7 @@ pub async fn run<K, C, E, F, Fut>(
     F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
 {
+    let Wiring { context, passes: metrics, stop, at_once } = wiring;
     let failures = Arc::new(Failures::default());
     let keys = futures::stream::unfold(queue, |mut queue| async move {
         queue.next().await.map(|key| (Ok::<_, std::convert::Infallible>(key), queue))
@@ -183,9 +183,37 @@ pub async fn run<K, C, E, F, Fut>(
         tracing::warn!(controller = name, object = %key, uid = %object.uid().unwrap_or_default(), error = %ErrorChain(error), "pass failed");
         Action::requeue(failures.delay(&key))
     };
-    let config = Config::default().concurrency(CONCURRENCY);
+    let config = Config::default().concurrency(at_once);
     let mut passes = std::pin::pin!(applier(pass, on_error, context, store, keys, config));
     while passes.next().await.is_some() {}
+}
+
+/// What was last seen of each object of a kind, for listeners that mind one aspect of it.
+pub struct Seen<T>(Mutex<BTreeMap<String, (Option<String>, T)>>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: PartialEq> Seen<T> {
+    /// Whether the aspect differs from what it was, or the object is another or new; remembers it.
+    pub fn differs<K: Resource<DynamicType = ()>>(&self, object: &K, aspect: T) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = object.uid();
+        match seen.get_mut(&key_of(object)) {
+            Some(known) if known.0 == uid && known.1 == aspect => false,
+            Some(known) => {
+                *known = (uid, aspect);
+                true
+            }
+            None => {
+                seen.insert(key_of(object), (uid, aspect));
+                true
+            }
+        }
+    }
 }
 
 /// A controller that runs when it is spawned, and ends with its name.
@@ -199,6 +227,15 @@ pub struct Wiring<C> {
     pub passes: PassMetrics,
     /// Ends the controllers.
     pub stop: CancellationToken,
+    /// How many objects of a kind are worked on at once; [`AT_ONCE`] where nothing speaks for more.
+    pub at_once: u16,
+}
+
+impl<C> Clone for Wiring<C> {
+    fn clone(&self) -> Self {
+        let (context, passes) = (Arc::clone(&self.context), self.passes.clone());
+        Self { context, passes, stop: self.stop.clone(), at_once: self.at_once }
+    }
 }
 
 impl<C: Send + Sync + 'static> Wiring<C> {
@@ -236,12 +273,12 @@ impl<C: Send + Sync + 'static> Wiring<C> {
         Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
     {
         let (queue, run) = self.controller_without_feed(name, cache, reconcile);
-        let (own, seen) = (queue.clone(), Mutex::new(BTreeMap::new()));
+        let (own, seen) = (queue.clone(), Seen::default());
         cache.on_change(move |object| {
-            let declared =
-                (object.uid(), object.meta().generation, object.meta().deletion_timestamp.clone());
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if seen.insert(key_of(object), declared.clone()) != Some(declared) {
+            let meta = object.meta();
+            // A hold is written before anything else, and the pass that wrote it waits for this event.
+            let holds = meta.finalizers.clone();
+            if seen.differs(object, (meta.generation, meta.deletion_timestamp.clone(), holds)) {
                 own.push(ObjectRef::from_obj(object));
             }
         });
@@ -261,10 +298,9 @@ impl<C: Send + Sync + 'static> Wiring<C> {
         Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
     {
         let (queue, receiver) = Queue::new();
-        let (store, context) = (cache.store(), Arc::clone(&self.context));
-        let (passes, stop) = (self.passes.clone(), self.stop.clone());
+        let (store, wiring) = (cache.store(), self.clone());
         let run = async move {
-            run(name, store, receiver, context, passes, stop, reconcile).await;
+            run(name, store, receiver, wiring, reconcile).await;
             name
         };
         (queue, Box::pin(run))

@@ -37,7 +37,7 @@ pub struct Decision<A> {
     pub rests_on: BTreeSet<String>,
 }
 
-/// The rules of one kind of object that holds an invariant. Pure: it decides, the [`GroupCommit`] acts.
+/// The rules of one kind of object that holds an invariant: it decides, the [`GroupCommit`] acts.
 pub trait Ledger: Send + Sync + 'static {
     /// The kind, cluster-scoped.
     type Object: Object + Resource<Scope = ClusterResourceScope> + 'static;
@@ -50,9 +50,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn sequence(object: &Self::Object) -> i64;
 
     /// Decides all requests. The same request may come again after a write whose answer was lost, or after a crash, and
-    /// must then be found done.
+    /// must then be found done. What a ledger remembers beside the objects is its own; a plan may fail to be written, and
+    /// then the next one is asked with the objects as they were read after that.
     fn plan(
-        &self,
+        &mut self,
         objects: &Objects<Self::Object>,
         requests: &[&Self::Request],
     ) -> Plan<Self::Object, Self::Answer>;
@@ -115,12 +116,17 @@ struct Waiting<L: Ledger> {
 
 /// The writer of one kind.
 pub struct GroupCommit<L: Ledger> {
-    ledger: L,
     cache: Arc<Cache<L::Object>>,
     applier: Applier,
     manager: &'static str,
     waiting: Mutex<VecDeque<Waiting<L>>>,
-    view: tokio::sync::Mutex<View<L>>,
+    desk: tokio::sync::Mutex<Desk<L>>,
+}
+
+/// What only the one who writes may touch.
+struct Desk<L: Ledger> {
+    ledger: L,
+    view: View<L>,
 }
 
 impl<L: Ledger> GroupCommit<L> {
@@ -131,8 +137,8 @@ impl<L: Ledger> GroupCommit<L> {
         applier: Applier,
         manager: &'static str,
     ) -> Self {
-        let (waiting, view) = (Mutex::default(), tokio::sync::Mutex::new(View::new()));
-        Self { ledger, cache, applier, manager, waiting, view }
+        let desk = tokio::sync::Mutex::new(Desk { ledger, view: View::new() });
+        Self { cache, applier, manager, waiting: Mutex::default(), desk }
     }
 
     /// Asks, and hears the answer when everything it rests on is written.
@@ -143,17 +149,17 @@ impl<L: Ledger> GroupCommit<L> {
         let (sender, mut answer) = oneshot::channel();
         self.waiting().push_back(Waiting { request, answer: sender });
         loop {
-            let mut view = tokio::select! {
+            let mut desk = tokio::select! {
                 biased;
                 answered = &mut answer => return answered.unwrap_or_else(|_| Err(interrupted::<L>())),
-                view = self.view.lock() => view,
+                desk = self.desk.lock() => desk,
             };
             let batch: Vec<Waiting<L>> = {
                 let mut waiting = self.waiting();
                 let count = waiting.len().min(BATCH_MAX);
                 waiting.drain(..count).collect()
             };
-            self.serve(&mut view, batch).await;
+            self.serve(&mut desk, batch).await;
         }
     }
 
@@ -161,14 +167,15 @@ impl<L: Ledger> GroupCommit<L> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn serve(&self, view: &mut View<L>, mut batch: Vec<Waiting<L>>) {
+    async fn serve(&self, desk: &mut Desk<L>, mut batch: Vec<Waiting<L>>) {
+        let Desk { ledger, view } = desk;
         if let Err(error) = self.fill(view).await {
             return refuse(batch, &error);
         }
         for _ in 0..ATTEMPTS_MAX {
             let objects = view.objects(&self.cache);
             let requests: Vec<&L::Request> = batch.iter().map(|waiting| &waiting.request).collect();
-            let plan = self.ledger.plan(&objects, &requests);
+            let plan = ledger.plan(&objects, &requests);
             let written = self.write(plan.next, &objects, view).await;
             let mut again = Vec::new();
             for (waiting, decision) in batch.into_iter().zip(plan.decisions) {

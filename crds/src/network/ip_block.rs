@@ -63,7 +63,7 @@ pub struct IPBlockStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub sequence: Option<i64>,
-    /// The tenant that the whole block is kept for while any of its addresses is held or rests.
+    /// Account of the tenant that the whole block is kept for while any of its addresses is held or rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The slots that are or were in use, in order of index; a slot that is not listed was never used.
@@ -84,14 +84,14 @@ pub struct Slot {
     pub index: i64,
     /// Held until all of a claim is found, Allocated to it, Quarantined while it rests, Released when it can be had again.
     pub state: SlotState,
-    /// metadata.name of the IPPool that it is or was handed out by.
+    /// UID of the IPPool that it is or was handed out by; empty once it is Released.
     pub pool: String,
     /// UID of the claim that holds it, or did last.
     pub uid: String,
     /// Kind, namespace and name of that claim, for people; the UID decides.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The tenant of that claim.
+    /// Account of the tenant whose claim that is.
     pub tenant: String,
     /// The claim's stickyKey, by which the tenant gets the address back while it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]

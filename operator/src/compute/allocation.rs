@@ -162,7 +162,7 @@ impl Ledger for Tables {
     }
 
     fn plan(
-        &self,
+        &mut self,
         objects: &Objects<PhysicalMachine>,
         requests: &[&Ask],
     ) -> Plan<PhysicalMachine, Answer> {

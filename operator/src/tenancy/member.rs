@@ -3,8 +3,8 @@
 //! Bindings are known by the member's UID on their label. Every pass declares the wanted ones and removes the rest, so a
 //! role taken away, a project left out, and an expiry all end the same way.
 
-use super::report::Verdict;
 use super::roles;
+use crate::report::Verdict;
 use crate::world::World;
 use crds::tenancy::{SubjectKind, TenantMemberStatus};
 use crds::{Tenant, TenantMember};
@@ -56,7 +56,7 @@ pub async fn reconcile(member: Arc<TenantMember>, world: Arc<World>) -> Result<O
             let count = namespaces.len();
             let bindings =
                 namespaces.iter().flat_map(|namespace| bindings(&member, namespace)).collect();
-            (Verdict::Ready(format!("bound in {count} namespaces")), bindings)
+            (Verdict::Ready("Reconciled", format!("bound in {count} namespaces")), bindings)
         }
     };
     for binding in &bindings {

@@ -1,8 +1,8 @@
 //! Project → a namespace of its own, with labels that bind it to the tenant and a policy that isolates it.
 
 use super::isolation::{self, Reach};
-use super::report::Verdict;
 use super::tenant::namespace_labels;
+use crate::report::Verdict;
 use crate::world::World;
 use crds::tenancy::{NetworkIsolation, ProjectStatus};
 use crds::{Project, Tenant, VirtualMachine};
@@ -43,7 +43,7 @@ pub async fn reconcile(project: Arc<Project>, world: Arc<World>) -> Result<Outco
         Ok(namespace) => {
             world.applier.apply(&namespace).await?;
             world.applier.apply(&isolation::policy(&namespace, reach(&project))?).await?;
-            Verdict::Ready(format!("namespace {} is in place", namespace.name_any()))
+            Verdict::Ready("Reconciled", format!("namespace {} is in place", namespace.name_any()))
         }
     };
     report(&project, &world, &verdict).await?;

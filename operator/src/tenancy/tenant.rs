@@ -5,7 +5,7 @@
 //! first (their last usage has to be durable), then projects, then the home namespace.
 
 use super::isolation::{self, Reach};
-use super::report::Verdict;
+use crate::report::Verdict;
 use crate::world::World;
 use crds::tenancy::{DeletionPolicy, TenantPhase, TenantStatus};
 use crds::{Tenant, VirtualMachine};
@@ -48,12 +48,12 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
             let home = home_namespace(&tenant, &name);
             world.applier.apply(&home).await?;
             world.applier.apply(&isolation::policy(&home, Reach::Tenant)?).await?;
-            Verdict::Ready("the home namespace is in place".to_owned())
+            Verdict::Ready("Reconciled", "the home namespace is in place".to_owned())
         }
     };
     let phase = match (&verdict, tenant.spec.suspended) {
-        (Verdict::Ready(_), Some(true)) => TenantPhase::Suspended,
-        (Verdict::Ready(_), _) => TenantPhase::Active,
+        (Verdict::Ready(..), Some(true)) => TenantPhase::Suspended,
+        (Verdict::Ready(..), _) => TenantPhase::Active,
         (Verdict::Waiting(..) | Verdict::Refused(..), _) => TenantPhase::Pending,
     };
     report(&tenant, &world, phase, &verdict).await?;

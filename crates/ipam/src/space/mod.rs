@@ -15,7 +15,7 @@ mod runs;
 mod scores;
 mod side;
 
-pub use scores::Scores;
+pub use scores::{Scores, fragmentation, free_by_size};
 
 pub(crate) use entry::Entry;
 pub(crate) use group::Group;

@@ -64,7 +64,7 @@ impl Space {
 }
 
 /// How many prefixes of each length a set falls into.
-pub(crate) fn free_by_size(free: &AddressSet) -> BTreeMap<u8, u128> {
+pub fn free_by_size(free: &AddressSet) -> BTreeMap<u8, u128> {
     let mut by_size: BTreeMap<u8, u128> = BTreeMap::new();
     for cidr in free.ranges().iter().flat_map(AddressRange::cidrs) {
         let count = by_size.entry(cidr.length()).or_default();
@@ -74,7 +74,7 @@ pub(crate) fn free_by_size(free: &AddressSet) -> BTreeMap<u8, u128> {
 }
 
 /// See [`Scores::fragmentation`].
-pub(crate) fn fragmentation(family: Family, free: u128, by_size: &BTreeMap<u8, u128>) -> PerMille {
+pub fn fragmentation(family: Family, free: u128, by_size: &BTreeMap<u8, u128>) -> PerMille {
     let Some(length) = by_size.keys().next() else { return PerMille::default() };
     let least = Address::new(family, 0).and_then(|zero| Cidr::new(zero, *length));
     let largest = least.map_or(0, |cidr| cidr.count());

@@ -22,7 +22,7 @@ impl Ledger for List {
     }
 
     fn plan(
-        &self,
+        &mut self,
         objects: &Objects<Namespace>,
         requests: &[&Self::Request],
     ) -> Plan<Namespace, usize> {

@@ -1,4 +1,4 @@
-//! How a pass ends for the kinds of this area: a Ready condition in the words of the pass.
+//! How a pass ends for most kinds: a Ready condition in the words of the pass.
 
 use crds::Condition;
 use operator_kit::controller::Outcome;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// What a pass found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is as declared.
-    Ready(String),
+    /// All is as declared; the constant word and the line for people.
+    Ready(&'static str, String),
     /// Something else has to happen first.
     Waiting(&'static str, String),
     /// The author has to change something.
@@ -28,7 +28,7 @@ impl Verdict {
         now: jiff::Timestamp,
     ) {
         let (truth, reason, message, progress) = match self {
-            Self::Ready(message) => (Truth::True, "Reconciled", message, Progress::Done),
+            Self::Ready(reason, message) => (Truth::True, *reason, message, Progress::Done),
             Self::Waiting(reason, message) => (Truth::False, *reason, message, Progress::Working),
             Self::Refused(reason, message) => (Truth::False, *reason, message, Progress::Refused),
         };
@@ -40,7 +40,7 @@ impl Verdict {
     /// What the loop is told.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Ready(_) => Outcome::Converged,
+            Self::Ready(..) => Outcome::Converged,
             Self::Waiting(..) => Outcome::Waiting(WAIT),
             Self::Refused(..) => Outcome::Refused,
         }

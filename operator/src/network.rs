@@ -1,0 +1,162 @@
+//! Addresses, VLANs and zones: what is declared is booked in the one object that decides it, then told in the status.
+
+pub mod addresses;
+pub mod claim;
+pub mod pool;
+pub mod prefix;
+pub mod space;
+pub mod tree;
+
+mod housekeeping;
+mod text;
+
+use crate::world::World;
+use crds::network::{AddressSpace, ClaimPhase, IPClaim, IPPool, Prefix};
+use kube::ResourceExt;
+use kube_runtime::reflector::ObjectRef;
+use operator_kit::ErrorChain;
+use operator_kit::controller::{Controller, Queue, Seen, Wiring};
+use std::sync::{Arc, Weak};
+
+/// Claims worked on at once: as many as one write of a block is worth.
+const CLAIMS_AT_ONCE: u16 = 128;
+
+/// Asks for a pass over the claim `namespace/name`.
+pub fn wake(claims: Option<&Queue<IPClaim>>, key: &str) {
+    if let (Some(queue), Some((namespace, name))) = (claims, key.split_once('/')) {
+        queue.push(ObjectRef::new(name).within(namespace));
+    }
+}
+
+/// Connects events with the queues of this area.
+pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
+    let wide = Wiring { at_once: CLAIMS_AT_ONCE, ..wiring.clone() };
+    let (claims, claim) = wide.controller("ip-claim", &world.claims, claim::reconcile);
+    let (pools, pool) = wiring.surveyor("ip-pool", &world.pools, pool::reconcile);
+    world.wake_by(claims.clone());
+
+    let (near, queue, seen) = (Arc::downgrade(world), claims.clone(), Seen::default());
+    world.pools.on_change(move |pool| {
+        let ready = pool.status.as_ref().map(|status| (status.space.clone(), status.zone.clone()));
+        if seen.differs(pool, (pool.metadata.generation, ready)) {
+            push_unbound(&near, pool, &queue);
+        }
+    });
+    let (prefixes, prefix) = wiring.controller("prefix", &world.prefixes, prefix::reconcile);
+    let (spaces, space) = wiring.controller("address-space", &world.spaces, space::reconcile);
+    tree_events(world, &prefixes, &spaces, &pools);
+    let (near, queue) = (Arc::downgrade(world), pools.clone());
+    world.zones.on_change(move |zone| {
+        let name = zone.name_any();
+        let is_in = |pool: &IPPool| {
+            let told = pool.status.as_ref().and_then(|status| status.zone.as_ref());
+            told == Some(&name) || pool.spec.zone_ref.as_ref().is_some_and(|zone| zone.name == name)
+        };
+        push_pools(&near, &queue, is_in);
+    });
+    let (near, queue) = (Arc::downgrade(world), claims);
+    world.namespaces.on_change(move |namespace| {
+        if let Some(world) = near.upgrade() {
+            world.claims.push_in(&namespace.name_any(), &queue);
+        }
+    });
+    let housekeeping = housekeeping::run(world, pools, wiring.stop.clone());
+    vec![claim, pool, prefix, space, Box::pin(housekeeping)]
+}
+
+/// What a prefix is goes down the tree, what is used of it goes up.
+fn tree_events(
+    world: &Arc<World>,
+    prefixes: &Queue<Prefix>,
+    spaces: &Queue<AddressSpace>,
+    pools: &Queue<IPPool>,
+) {
+    let (near, queues, below, above) = (
+        Arc::downgrade(world),
+        (prefixes.clone(), spaces.clone(), pools.clone()),
+        Seen::default(),
+        Seen::default(),
+    );
+    world.prefixes.on_change(move |prefix| {
+        let (prefixes, spaces, pools) = &queues;
+        let Some(world) = near.upgrade() else { return };
+        let (name, status) = (prefix.name_any(), prefix.status.clone().unwrap_or_default());
+        let generation = prefix.metadata.generation;
+        let used = (status.used, prefix.metadata.deletion_timestamp.is_some());
+        if above.differs(prefix, (used, status.cidr.clone())) {
+            if let Some(parent) = prefix.parent() {
+                prefixes.push(ObjectRef::new(parent));
+            }
+            if let Some(space) = &status.space {
+                spaces.push(ObjectRef::new(space));
+            }
+        }
+        let table = (status.children.len(), status.pools.len());
+        if below.differs(prefix, (generation, status.cidr, status.zone, status.tenant, table)) {
+            push_pools(&near, pools, |pool| pool.spec.prefix_ref.name == name);
+            let is_below = |child: &Prefix| {
+                let chooses = child.spec.parent_selector.as_ref();
+                child.parent() == Some(name.as_str())
+                    || chooses.is_some_and(|selector| selector.matches(prefix.labels()))
+            };
+            for child in world.prefixes.store().state_filter(is_below) {
+                prefixes.push(ObjectRef::from_obj(child.as_ref()));
+            }
+        }
+    });
+    let (near, queue, seen) = (Arc::downgrade(world), prefixes.clone(), Seen::default());
+    world.spaces.on_change(move |space| {
+        let Some(world) = near.upgrade() else { return };
+        let roots = space.status.as_ref().map(|status| status.roots.len());
+        if seen.differs(space, (space.metadata.generation, roots)) {
+            let name = space.name_any();
+            let is_root = |prefix: &Prefix| {
+                prefix.spec.space_ref.as_ref().is_some_and(|space| space.name == name)
+            };
+            for root in world.prefixes.store().state_filter(is_root) {
+                queue.push(ObjectRef::from_obj(root.as_ref()));
+            }
+        }
+    });
+    let (queues, seen) = ((prefixes.clone(), spaces.clone()), Seen::default());
+    world.pools.on_change(move |pool| {
+        let status = pool.status.clone().unwrap_or_default();
+        if seen.differs(pool, (status.used, status.free, status.total)) {
+            queues.0.push(ObjectRef::new(&pool.spec.prefix_ref.name));
+            if let Some(space) = &status.space {
+                queues.1.push(ObjectRef::new(space));
+            }
+        }
+    });
+}
+
+fn push_pools(world: &Weak<World>, pools: &Queue<IPPool>, is_meant: impl Fn(&IPPool) -> bool) {
+    let Some(world) = world.upgrade() else { return };
+    for pool in world.pools.store().state_filter(is_meant) {
+        pools.push(ObjectRef::from_obj(pool.as_ref()));
+    }
+}
+
+/// Claims of a pool that have nothing yet get another try when the pool changes, the oldest first.
+fn push_unbound(world: &Weak<World>, pool: &IPPool, claims: &Queue<IPClaim>) {
+    let Some(world) = world.upgrade() else { return };
+    let is_meant = |claim: &IPClaim| {
+        let is_bound = claim.status.as_ref().and_then(|status| status.phase);
+        let names = claim.spec.pool_ref.as_ref().is_some_and(|name| name.name == pool.name_any());
+        let chooses =
+            claim.spec.pool_selector.as_ref().is_some_and(|one| one.matches(pool.labels()));
+        is_bound != Some(ClaimPhase::Bound) && (names || chooses)
+    };
+    let mut unbound = world.claims.store().state_filter(is_meant);
+    unbound.sort_by_cached_key(|claim| (claim.creation_timestamp(), claim.uid()));
+    for claim in unbound {
+        claims.push(ObjectRef::from_obj(claim.as_ref()));
+    }
+}
+
+/// What is tried again by itself the next time.
+fn tried_again<T>(what: &'static str, result: Result<T, impl std::error::Error + 'static>) {
+    if let Err(error) = result {
+        tracing::warn!(error = %ErrorChain(&error), "{what}, trying again");
+    }
+}

@@ -1,0 +1,272 @@
+//! IPPool → a pool of the allocator, and what has become of its addresses.
+
+use super::addresses::Standing;
+use super::text::{Unreadable, address, range};
+use super::tree::{Parent, Want};
+use crate::report::Verdict;
+use crate::world::World;
+use crds::network::{
+    AddressFamily, IPPool, IPPoolStatus, Isolation, PoolScores, PoolStrategy, Prefix, PrefixRole,
+};
+use ids::{ResourceUid, well_known};
+use ipam::address::{Cidr, Family};
+use ipam::pool::{Allowed, Pool, QUARANTINE_SECONDS_DEFAULT, Strategy};
+use kube::ResourceExt;
+use operator_kit::apply::ApplyError;
+use operator_kit::controller::Outcome;
+use operator_kit::group_commit::CommitError;
+use operator_kit::status::ReportError;
+use std::sync::Arc;
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object has no usable UID; the API server gives every object one.
+    #[error("IPPool has no UID")]
+    NoUid,
+    /// Blocks could not be written.
+    #[error("declare IPPool")]
+    Commit(#[from] CommitError),
+    /// A finalizer could not be written.
+    #[error("hold IPPool")]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error("report on IPPool")]
+    Report(#[from] ReportError),
+    /// The status could not be built.
+    #[error("build status of IPPool")]
+    Build(#[from] serde_json::Error),
+}
+
+/// One pass.
+pub async fn reconcile(object: Arc<IPPool>, world: Arc<World>) -> Result<Outcome, Error> {
+    let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
+    let mut status = object.status.clone().unwrap_or_default();
+    if object.metadata.deletion_timestamp.is_some() {
+        return remove(&object, &world, uid, status).await;
+    }
+    if world.applier.add_finalizers(object.as_ref(), &[well_known::POOL_FINALIZER]).await? {
+        return Ok(Outcome::Converged);
+    }
+    let verdict = match resolve(&object, &world, uid) {
+        Err(verdict) => verdict,
+        Ok(resolved) => match book(&object, &world, uid, &resolved).await? {
+            Err(verdict) => verdict,
+            Ok(()) => declare(&object, &world, resolved, &mut status).await?,
+        },
+    };
+    report(&object, &world, status, verdict).await
+}
+
+/// Keeps the pool's ranges apart from what else is in the prefix.
+async fn book(
+    object: &IPPool,
+    world: &World,
+    uid: ResourceUid,
+    resolved: &Resolved,
+) -> Result<Result<(), Verdict>, Error> {
+    let parent = Parent::Prefix(object.spec.prefix_ref.name.clone());
+    let want = Want::Pool(resolved.pool.ranges.clone());
+    let booked = world.tree.book(&parent, object, uid, want).await?;
+    Ok(booked
+        .map(|_| ())
+        .map_err(|refused| Verdict::Waiting("NotBooked", format!("spec.ranges: {refused}"))))
+}
+
+/// Lets the allocator know the pool, and tells how it stands.
+async fn declare(
+    object: &IPPool,
+    world: &World,
+    resolved: Resolved,
+    status: &mut IPPoolStatus,
+) -> Result<Verdict, Error> {
+    Ok(match world.addresses.pool(&resolved.space, resolved.pool).await? {
+        Err(refused) => Verdict::Refused("InvalidPool", format!("spec: {refused}")),
+        Ok(standing) => {
+            status.family = Some(match resolved.family {
+                Family::V4 => AddressFamily::IPv4,
+                Family::V6 => AddressFamily::IPv6,
+            });
+            status.space = Some(resolved.space);
+            status.zone = resolved.zone;
+            tell(status, &standing);
+            ready(object, &standing)
+        }
+    })
+}
+
+/// A pool with all that it depends on.
+struct Resolved {
+    space: String,
+    zone: Option<String>,
+    family: Family,
+    pool: Pool,
+}
+
+/// The pool as declared, in its prefix; or what is missing.
+fn resolve(object: &IPPool, world: &World, uid: ResourceUid) -> Result<Resolved, Verdict> {
+    let name = &object.spec.prefix_ref.name;
+    let Some(prefix) = world.prefixes.get(name, None) else {
+        let message = format!("spec.prefixRef.name: there is no Prefix {name}");
+        return Err(Verdict::Waiting("PrefixNotFound", message));
+    };
+    let known = prefix.status.as_ref().and_then(|status| {
+        let cidr: Cidr = status.cidr.as_ref()?.parse().ok()?;
+        Some((status.space.clone()?, status.zone.clone(), cidr))
+    });
+    let Some((space, zone, cidr)) = known else {
+        let message = format!("spec.prefixRef.name: Prefix {name} has no network yet");
+        return Err(Verdict::Waiting("PrefixNotReady", message));
+    };
+    if prefix.spec.role != Some(PrefixRole::Pool) {
+        let message = format!("spec.prefixRef.name: Prefix {name} is not of role Pool");
+        return Err(Verdict::Refused("PrefixNotForPools", message));
+    }
+    let zone = agreed_zone(object, &prefix, zone)?;
+    let refused = |error: Unreadable| Verdict::Refused("InvalidPool", error.to_string());
+    let mut pool = declared(object, uid, cidr).map_err(refused)?;
+    if let Some(outside) = pool
+        .ranges
+        .iter()
+        .find(|range| !(cidr.contains(range.first()) && cidr.contains(range.last())))
+    {
+        let message = format!("spec.ranges: {outside} is not within Prefix {name}, {cidr}");
+        return Err(Verdict::Refused("OutsidePrefix", message));
+    }
+    let isolation = zone.as_ref().and_then(|zone| world.zones.get(zone, None));
+    pool.exclusive = isolation
+        .is_some_and(|zone| zone.spec.isolation.is_some_and(|kind| kind != Isolation::Shared));
+    Ok(Resolved { space, zone, family: cidr.family(), pool })
+}
+
+/// The prefix's zone, with which the pool's own word has to agree.
+fn agreed_zone(
+    object: &IPPool,
+    prefix: &Prefix,
+    zone: Option<String>,
+) -> Result<Option<String>, Verdict> {
+    let own = object.spec.zone_ref.as_ref().map(|zone| zone.name.clone());
+    if let (Some(own), Some(zone)) = (&own, &zone)
+        && own != zone
+    {
+        let message = format!(
+            "spec.zoneRef.name: is {own}, but Prefix {} is in zone {zone}; leave it out or name that zone",
+            prefix.name_any()
+        );
+        return Err(Verdict::Refused("ZoneMismatch", message));
+    }
+    Ok(zone.or(own))
+}
+
+fn declared(object: &IPPool, uid: ResourceUid, cidr: Cidr) -> Result<Pool, Unreadable> {
+    let spec = &object.spec;
+    let ranges = |field, texts: &[crds::network::AddressRange]| {
+        texts.iter().map(|text| range(field, text.as_str())).collect::<Result<Vec<_>, _>>()
+    };
+    let declared = ranges("spec.ranges", &spec.ranges)?;
+    let gateway = spec.gateway.as_ref().map(|text| address("spec.gateway", text.as_str()));
+    Ok(Pool {
+        uid,
+        ranges: if declared.is_empty() { vec![cidr.range()] } else { declared },
+        on_link: vec![cidr],
+        excluded: ranges("spec.exclude", &spec.exclude)?,
+        gateways: gateway.transpose()?.into_iter().collect(),
+        allow_edges: spec.allow_reserved_addresses.unwrap_or(false),
+        avoid_zero_and_255: spec.avoid_zero_and_255.unwrap_or(false),
+        strategy: match spec.strategy.unwrap_or(PoolStrategy::Sequential) {
+            PoolStrategy::Sequential => Strategy::Sequential,
+            PoolStrategy::TenantRun => Strategy::TenantRun,
+            PoolStrategy::Dispersed => Strategy::Dispersed { strict: spec.strict.unwrap_or(true) },
+            PoolStrategy::ExclusiveBlock => Strategy::ExclusiveBlock,
+            PoolStrategy::LeastRecentlyUsed => Strategy::LeastRecentlyUsed,
+        },
+        exclusive: false,
+        quarantine_seconds: spec
+            .quarantine_seconds
+            .and_then(|seconds| seconds.try_into().ok())
+            .unwrap_or(QUARANTINE_SECONDS_DEFAULT),
+        sticky: spec.sticky.unwrap_or(true),
+        // Tenants are judged by name where the claim is resolved.
+        allowed: Allowed::Everybody,
+        disabled: spec.disabled.unwrap_or(false),
+    })
+}
+
+fn ready(object: &IPPool, standing: &Standing) -> Verdict {
+    let counts = &standing.counts;
+    let (reason, message) = if object.spec.disabled == Some(true) {
+        ("Disabled", "spec.disabled: nothing new is handed out".to_owned())
+    } else if counts.out_of_range > 0 {
+        let message = format!(
+            "{} addresses that claims hold are no longer in the pool's ranges; they stay until they are released",
+            counts.out_of_range
+        );
+        ("OutOfRange", message)
+    } else if counts.free == 0 {
+        ("Exhausted", "every address is taken; claims wait".to_owned())
+    } else {
+        ("HandsOut", "takes claims".to_owned())
+    };
+    Verdict::Ready(reason, message)
+}
+
+fn tell(status: &mut IPPoolStatus, standing: &Standing) {
+    let counts = &standing.counts;
+    status.generation = status.generation.max(i64::try_from(standing.generation).ok());
+    status.total = Some(counts.total.to_string());
+    status.free = Some(counts.free.to_string());
+    status.used = Some(counts.allocated.to_string());
+    status.quarantined = Some(counts.quarantined.to_string());
+    status.excluded = Some(counts.excluded.to_string());
+    status.out_of_range = (counts.out_of_range > 0).then(|| counts.out_of_range.to_string());
+    status.waiting = i64::try_from(standing.waiting).ok().filter(|count| *count > 0);
+    let scores = &standing.scores;
+    let prefixes: u64 = scores.prefixes_by_tenant.values().sum();
+    status.scores = Some(PoolScores {
+        fragmentation: Some(scores.fragmentation.to_string()),
+        adjacency: Some(scores.adjacency.to_string()),
+        foreign_neighbours: Some(scores.foreign_neighbours.to_string()),
+        tenant_cidrs: Some(prefixes.to_string()),
+        free_by_size: scores
+            .free_by_size
+            .iter()
+            .map(|(length, count)| (format!("/{length}"), count.to_string()))
+            .collect(),
+    });
+}
+
+async fn remove(
+    object: &IPPool,
+    world: &World,
+    uid: ResourceUid,
+    status: IPPoolStatus,
+) -> Result<Outcome, Error> {
+    let live = world.addresses.drop_pool(uid).await?;
+    if live > 0 {
+        let message = format!("{live} addresses are held by claims; delete those first");
+        return report(object, world, status, Verdict::Waiting("InUse", message)).await;
+    }
+    let parent = Parent::Prefix(object.spec.prefix_ref.name.clone());
+    let released = world.tree.book(&parent, object, uid, Want::Release).await?;
+    if let Err(why) = released {
+        let verdict = Verdict::Waiting("NotReleased", why.to_string());
+        return report(object, world, status, verdict).await;
+    }
+    world.applier.remove_finalizer(object, well_known::POOL_FINALIZER).await?;
+    Ok(Outcome::Converged)
+}
+
+async fn report(
+    object: &IPPool,
+    world: &World,
+    mut status: IPPoolStatus,
+    verdict: Verdict,
+) -> Result<Outcome, Error> {
+    let generation = object.metadata.generation;
+    status.observed_generation = generation;
+    verdict.write(&mut status.conditions, generation, world.clock.now());
+    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
+    let after = serde_json::to_value(status)?;
+    world.reporter.report(object, &before, &after).await?;
+    Ok(verdict.outcome())
+}

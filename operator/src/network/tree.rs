@@ -1,0 +1,279 @@
+//! Which part of a parent each child has: the table in the parent's status, changed by compare-and-swap.
+//!
+//! A parent is a Prefix, or the AddressSpace for roots. A child exists as soon as its row is written; its own status tells
+//! it afterwards. The row is found by the child's UID, whatever happened in between.
+
+mod table;
+
+use crds::network::{AddressSpace, BookedPool, BookedPrefix, Prefix};
+use ids::{ResourceUid, well_known};
+use ipam::address::{AddressRange, Cidr};
+use ipam::tree::TreeRefused;
+use kube::{Resource, ResourceExt};
+use operator_kit::Applier;
+use operator_kit::apply::Object;
+use operator_kit::cache::Cache;
+use operator_kit::group_commit::{CommitError, Decision, GroupCommit, Ledger, Objects, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use table::Table;
+
+/// Why a place was not booked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The parent is gone, or has no network yet.
+    #[error("the parent {0} is not there or has no network yet")]
+    NoParent(String),
+    /// Not as the tree is.
+    #[error("{refused}{}", other.as_ref().map(|name| format!(" (Prefix {name})")).unwrap_or_default())]
+    Tree {
+        /// Why.
+        refused: TreeRefused,
+        /// The name of the other one, if there is one.
+        other: Option<String>,
+    },
+    /// A pool's ranges and something else.
+    #[error("{range} is taken by {other} already; ranges of a prefix must not overlap")]
+    RangeTaken {
+        /// What both contain.
+        range: AddressRange,
+        /// `Prefix x` or `IPPool x`.
+        other: String,
+    },
+    /// The stored table contradicts itself.
+    #[error("the table of parent {0} cannot be read; restore the object")]
+    Unreadable(String),
+}
+
+/// What a child wants of its parent.
+#[derive(Debug, Clone)]
+pub enum Want {
+    /// This network; instead of the one it has, if it has one.
+    Place(Cidr),
+    /// Any network of this length; the one it has, if it has one.
+    Carve(u8),
+    /// A pool's ranges.
+    Pool(Vec<AddressRange>),
+    /// Nothing any more.
+    Release,
+}
+
+/// Who wants it.
+#[derive(Debug)]
+struct Ask {
+    parent: String,
+    name: String,
+    uid: ResourceUid,
+    want: Want,
+}
+
+type Answer = Result<Option<Cidr>, Refused>;
+
+/// The writers of both kinds of parents.
+pub struct Tree {
+    prefixes: GroupCommit<Tables<Prefix>>,
+    spaces: GroupCommit<Tables<AddressSpace>>,
+}
+
+/// A parent by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parent {
+    /// A Prefix.
+    Prefix(String),
+    /// The AddressSpace of a root.
+    Space(String),
+}
+
+impl Tree {
+    /// Writes the tables of what is in these caches.
+    pub fn new(
+        prefixes: Arc<Cache<Prefix>>,
+        spaces: Arc<Cache<AddressSpace>>,
+        applier: &Applier,
+    ) -> Self {
+        let manager = well_known::TREE_MANAGER;
+        Self {
+            prefixes: GroupCommit::new(Tables::new(), prefixes, applier.clone(), manager),
+            spaces: GroupCommit::new(Tables::new(), spaces, applier.clone(), manager),
+        }
+    }
+
+    /// Books, changes or gives back the place of `child` in `parent`; its network.
+    ///
+    /// # Errors
+    /// [`CommitError`]; asking again finds by the child's UID what was done.
+    pub async fn book<K: Resource<DynamicType = ()>>(
+        &self,
+        parent: &Parent,
+        child: &K,
+        uid: ResourceUid,
+        want: Want,
+    ) -> Result<Answer, CommitError> {
+        let ask =
+            |parent: &String| Ask { parent: parent.clone(), name: child.name_any(), uid, want };
+        match parent {
+            Parent::Prefix(name) => self.prefixes.ask(ask(name)).await,
+            Parent::Space(name) => self.spaces.ask(ask(name)).await,
+        }
+    }
+}
+
+/// The rules of the tables of one kind of parent.
+struct Tables<K>(PhantomData<fn() -> K>);
+
+impl<K> Tables<K> {
+    const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K> Ledger for Tables<K>
+where
+    K: Table + Object + Resource<Scope = kube::core::ClusterResourceScope> + 'static,
+{
+    type Object = K;
+    type Request = Ask;
+    type Answer = Answer;
+
+    fn sequence(object: &K) -> i64 {
+        object.sequence()
+    }
+
+    fn plan(&mut self, objects: &Objects<K>, requests: &[&Ask]) -> Plan<K, Answer> {
+        let mut next: BTreeMap<String, K> = BTreeMap::new();
+        // What is given back can be booked by others at once; the rest in the order of asking.
+        let mut order: Vec<(usize, &&Ask)> = requests.iter().enumerate().collect();
+        order.sort_by_key(|(index, ask)| (!matches!(ask.want, Want::Release), *index));
+        let mut decisions: BTreeMap<usize, Decision<Answer>> = BTreeMap::new();
+        for (index, ask) in order {
+            let stored = || objects.get(&ask.parent).map(|object| K::clone(object));
+            let decision = match next.remove(&ask.parent).or_else(stored) {
+                None => {
+                    let answer = match ask.want {
+                        Want::Release => Ok(None),
+                        Want::Place(_) | Want::Carve(_) | Want::Pool(_) => {
+                            Err(Refused::NoParent(ask.parent.clone()))
+                        }
+                    };
+                    Decision { answer, rests_on: BTreeSet::new() }
+                }
+                Some(mut parent) => {
+                    let answer = decide(&mut parent, ask);
+                    let stored = objects.get(&ask.parent).map(|object| object.sequence());
+                    if stored != Some(parent.sequence()) {
+                        next.insert(ask.parent.clone(), parent);
+                    }
+                    Decision { answer, rests_on: BTreeSet::from([ask.parent.clone()]) }
+                }
+            };
+            decisions.insert(index, decision);
+        }
+        Plan { next, decisions: decisions.into_values().collect() }
+    }
+}
+
+/// Changes the parent as the child wants, and counts the change; what is as wanted already is left alone.
+fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Answer {
+    match &ask.want {
+        Want::Pool(ranges) => return book_pool(parent, ask, ranges).map(|()| None),
+        Want::Release if parent.pools().iter().any(|pool| pool.uid == ask.uid.to_string()) => {
+            let uid = ask.uid.to_string();
+            let kept = parent.pools().iter().filter(|pool| pool.uid != uid).cloned().collect();
+            parent.set_pools(kept);
+            return Ok(None);
+        }
+        Want::Release | Want::Place(_) | Want::Carve(_) => {}
+    }
+    let mut shape = match parent.shape() {
+        Some(Ok(shape)) => shape,
+        Some(Err(())) => return Err(Refused::Unreadable(ask.parent.clone())),
+        None if matches!(ask.want, Want::Release) => return Ok(None),
+        None => return Err(Refused::NoParent(ask.parent.clone())),
+    };
+    let named = |refused: TreeRefused| {
+        let other = match &refused {
+            TreeRefused::Overlaps { other, .. } => {
+                let uid = other.uid.to_string();
+                parent.children().iter().find(|child| child.uid == uid).map(|one| one.name.clone())
+            }
+            _ => None,
+        };
+        Refused::Tree { refused, other }
+    };
+    let before = shape.place_of(ask.uid);
+    let after = match &ask.want {
+        Want::Place(cidr) if before.is_none() => Some(shape.place(ask.uid, *cidr).map_err(named)?),
+        Want::Place(cidr) => Some(shape.replace(ask.uid, *cidr).map_err(named)?),
+        Want::Carve(length) => {
+            let carving = parent.carving();
+            Some(shape.carve(ask.uid, *length, carving).map_err(named)?)
+        }
+        Want::Release => {
+            shape.release(ask.uid);
+            None
+        }
+        Want::Pool(_) => None,
+    };
+    if let (Some(cidr), Some(pool)) = (after, after.and_then(|cidr| pool_within(parent, &cidr))) {
+        return Err(Refused::RangeTaken { range: cidr.range(), other: format!("IPPool {pool}") });
+    }
+    if before != after {
+        let uid = ask.uid.to_string();
+        let mut children: Vec<BookedPrefix> =
+            parent.children().iter().filter(|child| child.uid != uid).cloned().collect();
+        if let Some(cidr) = after {
+            let seq = parent.sequence().saturating_add(1);
+            children.push(BookedPrefix {
+                name: ask.name.clone(),
+                uid,
+                cidr: cidr.to_string(),
+                seq,
+            });
+        }
+        children.sort_by_key(|child| child.cidr.parse::<Cidr>().ok());
+        parent.set_children(children);
+    }
+    Ok(after)
+}
+
+/// The pool of the parent whose ranges a network would touch.
+fn pool_within<K: Table>(parent: &K, cidr: &Cidr) -> Option<String> {
+    let touches = |pool: &&BookedPool| {
+        pool.ranges
+            .iter()
+            .filter_map(|text| text.parse::<AddressRange>().ok())
+            .any(|range| range.overlaps(&cidr.range()))
+    };
+    parent.pools().iter().find(touches).map(|pool| pool.name.clone())
+}
+
+fn book_pool<K: Table>(parent: &mut K, ask: &Ask, ranges: &[AddressRange]) -> Result<(), Refused> {
+    let uid = ask.uid.to_string();
+    let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    if parent.pools().iter().any(|pool| pool.uid == uid && pool.ranges == texts) {
+        return Ok(());
+    }
+    let others = parent.pools().iter().filter(|pool| pool.uid != uid).flat_map(|pool| {
+        let ranges = pool.ranges.iter().filter_map(|text| text.parse::<AddressRange>().ok());
+        ranges.map(move |range| (range, format!("IPPool {}", pool.name)))
+    });
+    let children = parent.children().iter().filter_map(|child| {
+        Some((child.cidr.parse::<Cidr>().ok()?.range(), format!("Prefix {}", child.name)))
+    });
+    for (taken, other) in others.chain(children) {
+        if let Some(range) = ranges.iter().find_map(|range| range.intersection(&taken)) {
+            return Err(Refused::RangeTaken { range, other });
+        }
+    }
+    let mut pools: Vec<BookedPool> =
+        parent.pools().iter().filter(|pool| pool.uid != uid).cloned().collect();
+    let seq = parent.sequence().saturating_add(1);
+    pools.push(BookedPool { name: ask.name.clone(), uid, ranges: texts, seq });
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    parent.set_pools(pools);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
