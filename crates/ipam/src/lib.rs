@@ -6,9 +6,12 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod address;
+pub mod audit;
 pub mod block;
+pub mod fairness;
 pub mod plan;
 pub mod pool;
 pub mod space;
 pub mod strategy;
+pub mod tree;
 pub mod vlan;

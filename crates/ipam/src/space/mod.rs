@@ -16,6 +16,9 @@ mod scores;
 mod side;
 
 pub use scores::Scores;
+pub(crate) use scores::fragmentation;
+#[cfg(test)]
+pub(crate) use scores::free_by_size;
 
 pub(crate) use entry::Entry;
 pub(crate) use group::Group;
