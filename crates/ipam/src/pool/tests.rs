@@ -16,91 +16,52 @@ fn hands_out(pool: &Pool, text: &str) -> bool {
     pool.territory(address.family()).contains(address)
 }
 
-/// The rows of "what is never handed out": pool, addresses that are, addresses that are not, how many are.
-#[test]
-fn what_is_never_handed_out() {
-    let routed = Pool { allow_edges: true, ..on_link("10.0.0.0/24") };
-    let avoiding = Pool { avoid_zero_and_255: true, ..pool(&["10.0.0.0/22"]) };
-    let with_gateway =
-        Pool { gateways: vec!["10.0.0.1".parse().unwrap()], ..on_link("10.0.0.0/24") };
-    let twice_out = Pool {
-        excluded: vec!["10.0.0.0-10.0.0.9".parse().unwrap(), "10.0.0.5".parse().unwrap()],
-        ..with_gateway.clone()
-    };
-    let rows: [(&str, &Pool, &[&str], &[&str], u128); 13] = [
-        (
-            "edges of a /24",
-            &on_link("10.0.0.0/24"),
-            &["10.0.0.1", "10.0.0.254"],
-            &["10.0.0.0", "10.0.0.255"],
-            254,
-        ),
-        (
-            "edges of a /30",
-            &on_link("10.0.0.4/30"),
-            &["10.0.0.5", "10.0.0.6"],
-            &["10.0.0.4", "10.0.0.7"],
-            2,
-        ),
-        ("a routed pool has no edges", &routed, &["10.0.0.0", "10.0.0.255"], &[], 256),
-        (
-            "a /31 is all hosts",
-            &on_link("10.0.0.4/31"),
-            &["10.0.0.4", "10.0.0.5"],
-            &["10.0.0.6"],
-            2,
-        ),
-        ("a /32 is one host", &on_link("10.0.0.4/32"), &["10.0.0.4"], &[], 1),
-        (
-            "other .0 and .255 are usable",
-            &on_link("10.0.0.0/23"),
-            &["10.0.0.255", "10.0.1.0"],
-            &["10.0.0.0", "10.0.1.255"],
-            510,
-        ),
-        (
-            "unless avoided",
-            &avoiding,
-            &["10.0.0.1", "10.0.3.254"],
-            &["10.0.0.0", "10.0.1.255", "10.0.2.0"],
-            4 * 254,
-        ),
-        (
-            "the subnet-router address",
-            &on_link("2001:db8::/64"),
-            &["2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"],
-            &["2001:db8::"],
-            (1 << 64) - 1,
-        ),
-        ("a /127 is all hosts", &on_link("2001:db8::/127"), &["2001:db8::", "2001:db8::1"], &[], 2),
-        ("a /128 is one host", &on_link("2001:db8::/128"), &["2001:db8::"], &[], 1),
-        ("a gateway", &with_gateway, &["10.0.0.2"], &["10.0.0.1", "10.0.0.0"], 253),
-        (
-            "out for three reasons is out once",
-            &twice_out,
-            &["10.0.0.10"],
-            &["10.0.0.0", "10.0.0.1", "10.0.0.5"],
-            245,
-        ),
-        (
-            "ranges without a prefix have no edges",
-            &pool(&["10.0.0.0/24"]),
-            &["10.0.0.0", "10.0.0.255"],
-            &[],
-            256,
-        ),
-    ];
-    for (name, pool, are, are_not, count) in rows {
-        pool.check().unwrap();
-        for text in are {
-            assert!(hands_out(pool, text), "{name}: {text}");
-        }
-        for text in are_not {
-            assert!(!hands_out(pool, text), "{name}: {text}");
-        }
-        let family = pool.ranges[0].family();
-        assert_eq!(pool.territory(family).usable_count(), count, "{name}");
+/// Asserts which addresses a pool hands out, which not, and how many in all.
+fn assert_hands_out(name: &str, pool: &Pool, are: &[&str], are_not: &[&str], count: u128) {
+    pool.check().unwrap();
+    for text in are {
+        assert!(hands_out(pool, text), "{name}: {text}");
     }
+    for text in are_not {
+        assert!(!hands_out(pool, text), "{name}: {text}");
+    }
+    let family = pool.ranges[0].family();
+    assert_eq!(pool.territory(family).usable_count(), count, "{name}");
+}
+
+#[test]
+fn edges_of_prefixes_are_never_handed_out() {
+    let check = |name: &str, text: &str, are: &[&str], are_not: &[&str], count| {
+        assert_hands_out(name, &on_link(text), are, are_not, count);
+    };
+    check("/24", "10.0.0.0/24", &["10.0.0.1", "10.0.0.254"], &["10.0.0.0", "10.0.0.255"], 254);
+    check("/30", "10.0.0.4/30", &["10.0.0.5", "10.0.0.6"], &["10.0.0.4", "10.0.0.7"], 2);
+    check("/31 is all hosts", "10.0.0.4/31", &["10.0.0.4", "10.0.0.5"], &["10.0.0.6"], 2);
+    check("/32 is one host", "10.0.0.4/32", &["10.0.0.4"], &[], 1);
+    let inner = ["10.0.0.255", "10.0.1.0"];
+    check("inner .0 and .255", "10.0.0.0/23", &inner, &["10.0.0.0", "10.0.1.255"], 510);
+    let hosts = ["2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"];
+    check("subnet-router", "2001:db8::/64", &hosts, &["2001:db8::"], (1 << 64) - 1);
+    check("/127 is all hosts", "2001:db8::/127", &["2001:db8::", "2001:db8::1"], &[], 2);
+    check("/128 is one host", "2001:db8::/128", &["2001:db8::"], &[], 1);
+    let routed = Pool { allow_edges: true, ..on_link("10.0.0.0/24") };
+    assert_hands_out("routed", &routed, &["10.0.0.0", "10.0.0.255"], &[], 256);
+    let ranges = pool(&["10.0.0.0/24"]);
+    assert_hands_out("no prefix, no edges", &ranges, &["10.0.0.0", "10.0.0.255"], &[], 256);
+}
+
+#[test]
+fn what_is_withheld_is_never_handed_out_and_counts_once() {
+    let avoiding = Pool { avoid_zero_and_255: true, ..pool(&["10.0.0.0/22"]) };
+    let skipped = ["10.0.0.0", "10.0.1.255", "10.0.2.0"];
+    assert_hands_out("avoided", &avoiding, &["10.0.0.1", "10.0.3.254"], &skipped, 4 * 254);
+    let gateways = vec!["10.0.0.1".parse().unwrap()];
+    let gateway = Pool { gateways, ..on_link("10.0.0.0/24") };
+    assert_hands_out("gateway", &gateway, &["10.0.0.2"], &["10.0.0.1", "10.0.0.0"], 253);
+    let excluded = ["10.0.0.0-10.0.0.9", "10.0.0.5"].map(|text| text.parse().unwrap()).to_vec();
+    let all = Pool { excluded, ..gateway };
+    let out = ["10.0.0.0", "10.0.0.1", "10.0.0.5"];
+    assert_hands_out("out for three reasons", &all, &["10.0.0.10"], &out, 245);
 }
 
 #[test]
