@@ -89,6 +89,20 @@ fn sequential_takes_the_lowest_and_says_what_it_passed_over() {
         (1, 1, 1, 0)
     );
     assert_eq!(ask(&mut space, claim(4, 1), at(300)).unwrap()[0].address.to_string(), "10.0.0.1");
+    // What rested and was taken again is in use.
+    let passed = ask(&mut space, claim(5, 1), at(300)).unwrap()[0].why.unwrap().passed_over;
+    assert_eq!((passed.in_use, passed.quarantined), (3, 0));
+}
+
+#[test]
+fn a_block_that_was_begun_in_vain_is_begun_again() {
+    let mut space = space(pool(&["10.0.0.0/24", "2001:db8::1"], Strategy::Sequential));
+    let v6 = Claim { families: Families::V6, ..claim(1, 1) };
+    ask(&mut space, v6, at(0)).unwrap();
+    let dual = Claim { families: Families::Dual, ..claim(2, 1) };
+    assert!(ask(&mut space, dual, at(0)).is_err());
+    assert_eq!(space.blocks().count(), 1, "the IPv4 block is gone again");
+    assert_eq!(one(&mut space, claim(3, 1)), "10.0.0.0");
 }
 
 #[test]

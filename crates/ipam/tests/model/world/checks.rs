@@ -4,6 +4,7 @@ use super::World;
 use crate::plain::{Live, Plain, Question, Resting, spanned};
 use ids::{AccountId, ResourceUid};
 use ipam::address::{Address, BlockId, Family};
+use ipam::audit::recount;
 use ipam::block::{Block, Holding, SlotState};
 use ipam::plan::{Batch, Claim, Outcome, Refusal, Released, Verdict};
 use ipam::pool::Strategy;
@@ -46,7 +47,9 @@ impl World {
                     for one in bound {
                         let number = numbers.entry(one.address.family()).or_default();
                         let family = one.address.family();
-                        if one.why.is_some() && claim.address.is_none() {
+                        // Of many addresses of one claim the first ones and then each eighth: going through all takes long.
+                        let is_looked_at = *number < 3 || number.is_multiple_of(8);
+                        if one.why.is_some() && claim.address.is_none() && is_looked_at {
                             let pool = self.pools.iter().find(|pool| pool.uid == one.pool).unwrap();
                             let usable = &self.usable[&one.pool];
                             let (plain, known, stored) = (&plain, &known, &stored);
@@ -178,14 +181,9 @@ impl World {
             }
         }
         for writer in &self.writers {
-            for pool in &self.pools {
-                for family in [Family::V4, Family::V6] {
-                    let counts = writer.view.counts(pool.uid, family);
-                    assert!(counts.add_up(), "{counts:?}");
-                    let blocks: Vec<Block> = writer.view.blocks().cloned().collect();
-                    let recount = Space::new(self.pools.clone(), blocks).unwrap();
-                    assert_eq!(counts, recount.counts(pool.uid, family), "a counter has drifted");
-                }
+            for ((pool, family), counted) in recount(&writer.view) {
+                assert!(counted.add_up(), "{counted:?}");
+                assert_eq!(writer.view.counts(pool, family), counted, "a counter has drifted");
             }
         }
     }
