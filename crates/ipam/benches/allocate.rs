@@ -96,6 +96,10 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
+fn per_second(count: usize, spent: Duration) -> u128 {
+    count as u128 * 1_000_000_000 / spent.as_nanos().max(1)
+}
+
 fn space(range: &str, strategy: Strategy) -> Space {
     Space::new([Pool::plain(POOL, vec![range.parse().unwrap()], strategy)], []).unwrap()
 }
@@ -122,7 +126,7 @@ fn claim(
 }
 
 /// Claims and releases a second.
-fn speed(strategy: Strategy, range: &str, families: Families) -> (u64, u64) {
+fn speed(strategy: Strategy, range: &str, families: Families) -> (u128, u128) {
     let mut random = Random(1);
     let mut space = space(range, strategy);
     let now = Instant::EPOCH;
@@ -140,7 +144,7 @@ fn speed(strategy: Strategy, range: &str, families: Families) -> (u64, u64) {
         let batch = Batch { claims, ..Batch::default() };
         let before = cpu_time();
         let outcome = space.plan(&batch, now);
-        spent += cpu_time() - before;
+        spent += cpu_time().saturating_sub(before);
         for (owner, verdict) in outcome.verdicts {
             match verdict {
                 Verdict::Bound(bound) => {
@@ -154,21 +158,21 @@ fn speed(strategy: Strategy, range: &str, families: Families) -> (u64, u64) {
             }
         }
     }
-    let claims = (held.len() as f64 / spent.as_secs_f64()) as u64;
+    let claims = per_second(held.len(), spent);
     let mut spent = Duration::ZERO;
     let mut released = 0;
     while held.len() > wanted * BATCH / 2 {
-        let releases: Vec<Release> =
+        let returned: Vec<Release> =
             (0..BATCH).map(|_| held.swap_remove(random.below(held.len()))).collect();
-        released += releases.len();
+        released += returned.len();
         let before = cpu_time();
-        space.plan(&Batch { releases, ..Batch::default() }, now);
-        spent += cpu_time() - before;
+        space.plan(&Batch { releases: returned, ..Batch::default() }, now);
+        spent += cpu_time().saturating_sub(before);
     }
     let before = cpu_time();
     space.plan(&Batch::default(), now.plus_microseconds(301_000_000));
-    spent += cpu_time() - before;
-    (claims, (f64::from(released as u32) / spent.as_secs_f64()) as u64)
+    spent += cpu_time().saturating_sub(before);
+    (claims, per_second(released, spent))
 }
 
 fn scores(name: &str, strategy: Strategy) {
@@ -179,7 +183,7 @@ fn scores(name: &str, strategy: Strategy) {
     let mut held: Vec<Vec<Release>> = Vec::new();
     let (mut live, mut refused) = (0, 0);
     for operation in 0..OPERATIONS {
-        let now = Instant::EPOCH.plus_microseconds(operation as i64 * 100_000);
+        let now = Instant::EPOCH.plus_microseconds(i64::try_from(operation).unwrap() * 100_000);
         if live > 16_384 * 4 / 10 {
             let releases = held.swap_remove(random.below(held.len()));
             live -= releases.len();

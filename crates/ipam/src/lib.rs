@@ -6,7 +6,9 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod address;
+pub mod audit;
 pub mod block;
+pub mod fairness;
 pub mod plan;
 pub mod pool;
 pub mod space;

@@ -68,11 +68,9 @@ impl Claim {
     }
 }
 
-/// What an attempt has done, to be undone if the whole does not fit.
+/// What an attempt has done, to be undone if the whole does not fit. One is used again for all claims of a batch.
 #[derive(Default)]
-struct Attempt {
-    /// The number of the last change before.
-    sequence: u64,
+pub(super) struct Attempt {
     bound: Vec<Bound>,
     /// New addresses, and what was there before (a resting slot that came back).
     taken: Vec<(Address, Option<Slot>)>,
@@ -82,15 +80,45 @@ struct Attempt {
     begun: Vec<BlockId>,
 }
 
+/// How far an attempt was.
+struct Mark {
+    bound: usize,
+    taken: usize,
+    touched: usize,
+    begun: usize,
+    /// The number of the last change.
+    sequence: u64,
+}
+
+impl Attempt {
+    fn clear(&mut self) {
+        self.bound.clear();
+        self.taken.clear();
+        self.touched.clear();
+        self.begun.clear();
+    }
+
+    const fn mark(&self, sequence: u64) -> Mark {
+        Mark {
+            bound: self.bound.len(),
+            taken: self.taken.len(),
+            touched: self.touched.len(),
+            begun: self.begun.len(),
+            sequence,
+        }
+    }
+}
+
 impl Space {
-    pub(super) fn serve(&mut self, claim: &Claim, now: Instant) -> Verdict {
+    pub(super) fn serve(&mut self, claim: &Claim, attempt: &mut Attempt, now: Instant) -> Verdict {
         if let Err(refusal) = check(claim) {
             return Verdict::Refused(refusal);
         }
-        let mut attempt = Attempt { sequence: self.sequence, ..Attempt::default() };
+        attempt.clear();
+        let start = attempt.mark(self.sequence);
         for family in claim.families.list() {
-            if let Err(mut refusals) = self.serve_family(claim, *family, &mut attempt, now) {
-                self.undo(attempt);
+            if let Err(mut refusals) = self.serve_family(claim, *family, attempt, now) {
+                self.undo(attempt, &start);
                 self.wait(claim.order(), claim.waiting_since, &refusals, now);
                 let first = refusals.iter().position(Refusal::waits).unwrap_or(0);
                 let refusal = if first < refusals.len() {
@@ -102,8 +130,8 @@ impl Space {
             }
         }
         self.waiting.leave(claim.uid);
-        self.settle(&mut attempt);
-        Verdict::Bound(attempt.bound)
+        self.settle(attempt);
+        Verdict::Bound(std::mem::take(&mut attempt.bound))
     }
 
     /// One family of a claim: all of it, or why each pool cannot.
@@ -134,17 +162,11 @@ impl Space {
         };
         let mut refusals = Vec::new();
         for pool in pools {
-            let mut part = Attempt { sequence: self.sequence, ..Attempt::default() };
-            match self.serve_from(claim, (*pool, family), first, &mut part, now) {
-                Ok(()) => {
-                    attempt.bound.extend(part.bound);
-                    attempt.taken.extend(part.taken);
-                    attempt.touched.extend(part.touched);
-                    attempt.begun.extend(part.begun);
-                    return Ok(());
-                }
+            let start = attempt.mark(self.sequence);
+            match self.serve_from(claim, (*pool, family), first, attempt, now) {
+                Ok(()) => return Ok(()),
                 Err(refusal) => {
-                    self.undo(part);
+                    self.undo(attempt, &start);
                     refusals.push(refusal);
                 }
             }
@@ -352,20 +374,25 @@ impl Space {
     }
 
     /// Puts everything back as it was before the attempt, so that a view that tried and one that did not go on alike.
-    fn undo(&mut self, attempt: Attempt) {
-        for (address, former) in attempt.taken.into_iter().rev() {
-            self.put(address, former);
-        }
-        for id in &attempt.touched {
-            if let Some(entry) = self.blocks.get_mut(id) {
-                entry.is_changed = false;
+    fn undo(&mut self, attempt: &mut Attempt, start: &Mark) {
+        while attempt.taken.len() > start.taken {
+            if let Some((address, former)) = attempt.taken.pop() {
+                self.put(address, former);
             }
         }
-        self.changed.retain(|id| !attempt.touched.contains(id));
-        for id in attempt.begun {
+        while attempt.touched.len() > start.touched {
+            let Some(id) = attempt.touched.pop() else { continue };
+            if let Some(entry) = self.blocks.get_mut(&id) {
+                entry.is_changed = false;
+            }
+            self.changed.retain(|changed| *changed != id);
+        }
+        while attempt.begun.len() > start.begun {
+            let Some(id) = attempt.begun.pop() else { continue };
             self.unload(id);
         }
-        self.sequence = attempt.sequence;
+        attempt.bound.truncate(start.bound);
+        self.sequence = start.sequence;
     }
 
     /// What lies in one block is allocated by the write of that block; the rest stays held.

@@ -24,6 +24,7 @@ use crate::address::{Address, BlockId};
 use crate::space::Space;
 use crate::strategy::Why;
 use calendar::Instant;
+use claim::Attempt;
 use ids::ResourceUid;
 
 /// What came while the last write was under way; at most a few hundred of each.
@@ -91,8 +92,11 @@ impl Space {
             batch.unquarantines.iter().map(|one| self.unquarantine(one)).collect();
         let mut claims: Vec<&Claim> = batch.claims.iter().collect();
         claims.sort_unstable_by_key(|claim| claim.order());
+        outcome.verdicts.reserve(claims.len());
+        let mut attempt = Attempt::default();
         for claim in claims {
-            outcome.verdicts.push((claim.uid, self.serve(claim, now)));
+            let verdict = self.serve(claim, &mut attempt, now);
+            outcome.verdicts.push((claim.uid, verdict));
         }
         outcome.changed = self.finish();
         outcome.wake = self.wake_returned(now);

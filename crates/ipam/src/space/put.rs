@@ -32,11 +32,14 @@ impl Space {
     /// comes back.
     pub(crate) fn put(&mut self, address: Address, slot: Option<Slot>) -> Option<Slot> {
         let (id, index) = BlockId::of(address);
-        if !self.blocks.contains_key(&id) {
-            self.load(Block::new(id));
-        }
         let after = slot.as_ref().map(Known::of);
-        let entry = self.blocks.get_mut(&id)?;
+        let entry = match self.blocks.get_mut(&id) {
+            Some(entry) => entry,
+            None => {
+                self.load(Block::new(id));
+                self.blocks.get_mut(&id)?
+            }
+        };
         let rested: Vec<SlotSet> = if entry.remembered.is_empty() {
             Vec::new()
         } else {
@@ -223,11 +226,13 @@ fn count(
         let (was, is) = (tally(before), tally(after));
         side.allocated = side.allocated.saturating_add(is.0).saturating_sub(was.0);
         side.quarantined = side.quarantined.saturating_add(is.1).saturating_sub(was.1);
-        if matches!(side.pool.strategy, Strategy::TenantRun | Strategy::Dispersed { .. }) {
-            let live = |known: Option<&Known>| {
-                known.filter(|known| known.state.is_live()).map(|known| known.tenant)
-            };
-            let (was, is) = (live(before), live(after));
+        let live = |known: Option<&Known>| {
+            known.filter(|known| known.state.is_live()).map(|known| known.tenant)
+        };
+        let (was, is) = (live(before), live(after));
+        if matches!(side.pool.strategy, Strategy::Dispersed { .. }) {
+            side.runs.count(entry.block.id(), was, is);
+        } else if side.pool.strategy == Strategy::TenantRun {
             // Beyond the end of the block anything may be.
             let free = home.map_or(SlotSet::EMPTY, |share| share.usable.without(entry.taken));
             let open = |beside: Option<u8>| beside.is_none_or(|beside| free.contains(beside));

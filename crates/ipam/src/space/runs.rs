@@ -96,6 +96,27 @@ impl Runs {
         }
     }
 
+    /// Notes the same where only blocks are asked for.
+    pub(crate) fn count(&mut self, block: BlockId, was: Option<AccountId>, is: Option<AccountId>) {
+        if was == is {
+            return;
+        }
+        if let Some(tenant) = was {
+            self.count_out(block, tenant);
+        }
+        if let Some(tenant) = is {
+            self.tenants.entry(tenant).or_default().count(block, true);
+        }
+    }
+
+    fn count_out(&mut self, block: BlockId, tenant: AccountId) {
+        let presence = self.tenants.entry(tenant).or_default();
+        presence.count(block, false);
+        if presence.counts.is_empty() {
+            self.tenants.remove(&tenant);
+        }
+    }
+
     /// The run that begins at `value` or below, nearest.
     fn run_below(&self, value: u128) -> Option<(u128, Run)> {
         self.runs.range(..value).next_back().map(|(first, run)| (*first, *run))
@@ -132,11 +153,7 @@ impl Runs {
         if let Some(after) = value.checked_add(1).filter(|after| *after <= run.last) {
             self.keep(after, Run { may_grow_down: is_free, ..run });
         }
-        let presence = self.tenants.entry(tenant).or_default();
-        presence.count(BlockId::of(address).0, false);
-        if presence.counts.is_empty() {
-            self.tenants.remove(&tenant);
-        }
+        self.count_out(BlockId::of(address).0, tenant);
     }
 
     fn replace(&mut self, first: u128, former: Run, run: Run) {

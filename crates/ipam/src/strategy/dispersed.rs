@@ -23,7 +23,7 @@ const BLOCKS_BEGUN_MAX: u128 = 256;
 /// Crowded blocks that are compared for the slot farthest from others, least-filled first.
 const BLOCKS_COMPARED_MAX: usize = 4;
 /// Blocks of the tenant that are probed, those with most of its addresses first.
-const OWN_BLOCKS_MAX: usize = 64;
+const OWN_BLOCKS_MAX: usize = 8;
 /// Vacant blocks that are tried: more than one only where pools share a block.
 const VACANT_TRIED_MAX: u128 = 16;
 

@@ -46,7 +46,7 @@ fn shared(strategy: Strategy) -> Vec<Pool> {
 }
 
 fn whole(strategy: Strategy) -> Vec<Pool> {
-    let mut first = pool(1, &["10.0.0.0/21", "2001:db8::/118"], strategy);
+    let mut first = pool(1, &["10.0.0.0/22", "2001:db8::/118"], strategy);
     first.exclusive = true;
     vec![first]
 }
@@ -63,7 +63,7 @@ fn explore(name: &str, pools: impl Fn() -> Vec<Pool> + RefUnwindSafe, pools_chan
             let mut world = World::new(seed, pools(), pools_change);
             for step in 0..RUN {
                 world.step();
-                if step % 10 == 0 {
+                if step % 20 == 0 {
                     world.check();
                 }
             }

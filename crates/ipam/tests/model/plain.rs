@@ -216,6 +216,28 @@ impl Question<'_> {
         gap(&free_in(*id), usize::MAX)
     }
 
+    /// Blocks with addresses of the tenant, most first.
+    fn own_blocks(&self) -> Vec<BlockId> {
+        let own = self.own();
+        let own_in = |id: BlockId| own.range(id.address(0)..=id.address(255)).count();
+        let mut blocks: Vec<BlockId> = own.iter().map(|one| block(*one)).collect();
+        blocks.dedup();
+        blocks.sort_by_key(|id| (Reverse(own_in(*id)), *id));
+        blocks
+    }
+
+    /// How far others are, the nearer first.
+    fn room(&self, address: Address) -> (u16, u16) {
+        let foreign = |one: u8| {
+            let tenant = self.tenant_at(block(address).address(one));
+            tenant.is_some_and(|tenant| tenant != self.claim.tenant)
+        };
+        let at = index(address);
+        let below = (0..at).rev().find(|one| foreign(*one)).map_or(256, |one| u16::from(at - one));
+        let above = (at..=255).find(|one| foreign(*one)).map_or(256, |one| u16::from(one - at));
+        (below.min(above), below.max(above))
+    }
+
     fn dispersed(
         &self,
         free: &BTreeSet<Address>,
@@ -269,33 +291,17 @@ impl Question<'_> {
         if let Some(found) = in_order(true).into_iter().find_map(probe) {
             return Some(found);
         }
-        let own = self.own();
-        let own_in = |id: BlockId| own.range(id.address(0)..=id.address(255)).count();
-        let mut blocks: Vec<BlockId> = own.iter().map(|one| block(*one)).collect();
-        blocks.dedup();
-        blocks.sort_by_key(|id| (Reverse(own_in(*id)), *id));
-        if let Some(found) = blocks.into_iter().find_map(probe) {
+        if let Some(found) = self.own_blocks().into_iter().find_map(probe) {
             return Some(found);
         }
         if strict {
             return None;
         }
-        let room = |address: Address| {
-            let foreign = |one: u8| {
-                let tenant = self.tenant_at(block(address).address(one));
-                tenant.is_some_and(|tenant| tenant != self.claim.tenant)
-            };
-            let at = index(address);
-            let below =
-                (0..at).rev().find(|one| foreign(*one)).map_or(256, |one| u16::from(at - one));
-            let above = (at..=255).find(|one| foreign(*one)).map_or(256, |one| u16::from(one - at));
-            (below.min(above), below.max(above))
-        };
         let compared = in_order(false).into_iter().take(4).enumerate().flat_map(|(place, id)| {
             free.iter().filter(move |one| block(**one) == id).map(move |one| (place, *one))
         });
         let best = compared.min_by_key(|(place, one)| {
-            (Reverse(room(*one)), *place, index(*one).wrapping_sub(start))
+            (Reverse(self.room(*one)), *place, index(*one).wrapping_sub(start))
         });
         best.map(|(_, one)| one)
     }
