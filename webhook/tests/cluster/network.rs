@@ -3,8 +3,8 @@
 //! Blocks and owners are written by the impersonated operator, as its writers will.
 
 use crate::admission::{COMPUTE, Estate, NETWORK, namespace, object, tenant};
-use crate::hook::{CHANGING, Door, Hook, TURN, through};
-use anyhow::Result;
+use crate::hook::{CHANGING, Door, Hook, TURN, comes_to, through};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 impl Estate {
@@ -370,4 +370,45 @@ async fn zones(estate: &Estate) -> Result<()> {
     estate.changing(&CHANGING, &apart, Some("spec.isolation")).await?;
     estate.changing(&[Door::Delete], &apart, Some("metadata.name")).await?;
     estate.changing(&[Door::Delete], &estate.zone("vault", "Shared", &[]), None).await
+}
+
+const EXAMPLES: [&str; 4] = [
+    include_str!("../../../examples/network/1-zones.yaml"),
+    include_str!("../../../examples/network/2-addresses.yaml"),
+    include_str!("../../../examples/network/3-pools.yaml"),
+    include_str!("../../../examples/network/4-claims.yaml"),
+];
+
+/// Every kind that people declare has an example, and all of them are taken in the order in which they are applied.
+#[tokio::test]
+async fn the_example_is_taken() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let _hook = Hook::start(&[]).await?;
+    let estate = Estate::found().await?;
+    let mut objects: Vec<Value> = Vec::new();
+    for document in EXAMPLES.iter().flat_map(|text| text.split("\n---\n")) {
+        let mut object: Value = serde_yaml::from_str(document)?;
+        if object.pointer("/metadata/namespace").is_some() {
+            object["metadata"]["namespace"] = json!(estate.room());
+        }
+        objects.push(object);
+    }
+    let pool =
+        objects.iter_mut().find(|it| it["kind"] == "IPPool" && it["metadata"]["name"] == "front");
+    pool.context("the example has no pool front")?["spec"]["allowedTenants"] = json!([estate.name]);
+    for object in &objects {
+        comes_to(&estate.admin, Door::Apply, object, None).await?;
+        through(&estate.admin, Door::Apply, false, object).await?;
+    }
+    let kinds: std::collections::BTreeSet<&str> =
+        objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["AddressSpace", "IPClaim", "IPPool", "Prefix", "SecurityZone", "VLAN", "VLANPool"]
+    );
+    for object in objects.iter().rev() {
+        comes_to(&estate.admin, Door::Delete, object, None).await?;
+        through(&estate.admin, Door::Delete, false, object).await?;
+    }
+    estate.clear().await
 }
