@@ -15,7 +15,7 @@ struct Bench {
     needs: &'static [Part],
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         name: "admission",
         package: "webhook",
@@ -28,6 +28,7 @@ const BENCHES: [Bench; 4] = [
         target: "durable",
         needs: &[Part::Postgres],
     },
+    Bench { name: "allocate", package: "ipam", target: "allocate", needs: &[] },
     Bench { name: "intake", package: "billing-controller", target: "intake", needs: &[] },
     Bench { name: "memory", package: "system-tests", target: "memory", needs: &[Part::Kubernetes] },
 ];

@@ -6,4 +6,9 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod address;
+pub mod block;
+pub mod plan;
+pub mod pool;
+pub mod space;
+pub mod strategy;
 pub mod vlan;

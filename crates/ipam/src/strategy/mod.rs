@@ -1,0 +1,213 @@
+//! Which free address a claim gets.
+//!
+//! Each strategy is one exact rule over a pool's blocks, so that the same view and claim give the same answer in a
+//! replay, after a crash and in the simulator. In an exclusive pool the rule is first asked within the tenant's own
+//! blocks, then among blocks that are nobody's.
+
+mod dispersed;
+mod least_recently_used;
+mod passed;
+mod seed;
+mod sequential;
+mod tenant_run;
+
+pub use passed::PassedOver;
+pub use seed::Seed;
+
+use crate::address::{Address, BlockId};
+use crate::block::SlotSet;
+use crate::pool::Strategy;
+use crate::space::{Group, Side, Space};
+use ids::AccountId;
+
+/// Why this address: the rule that chose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The claim asked for it by name.
+    Explicit,
+    /// The tenant had it under the same sticky key, and it was resting.
+    Sticky,
+    /// The lowest free one of the lowest eligible block.
+    Lowest,
+    /// A free neighbour of the tenant's longest run that has one.
+    NeighbourOfRun {
+        /// Where the run began.
+        run_first: Address,
+        /// How many addresses it had.
+        run_length: u128,
+    },
+    /// Nearest to the tenant's run, in the block with most of its addresses.
+    NearRun {
+        /// How far from the run.
+        distance: u16,
+    },
+    /// In the fullest block that fits the whole count.
+    FullestBlock {
+        /// Free slots of the block before.
+        free: u16,
+    },
+    /// In a block that did not exist.
+    FreshBlock,
+    /// Probed from a slot given by the seed, in a least-filled block, and without a foreign neighbour.
+    Seeded {
+        /// Where probing began.
+        start: u8,
+    },
+    /// Nothing was isolated: farthest from others.
+    Farthest {
+        /// Slots to the nearest foreign one.
+        distance: u16,
+    },
+    /// Never used before, the lowest of those.
+    NeverUsed,
+    /// Given back longest ago.
+    OldestRelease {
+        /// Number of that release.
+        seq: u64,
+    },
+}
+
+/// Why this address, in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Why {
+    /// The pool's strategy.
+    pub strategy: Strategy,
+    /// The rule that chose.
+    pub rule: Rule,
+    /// Slots of the block that were not free before.
+    pub taken_before: u16,
+    /// Candidates that came first and did not do.
+    pub passed_over: PassedOver,
+}
+
+/// What is asked of a strategy.
+pub(crate) struct Ask {
+    pub(crate) tenant: AccountId,
+    pub(crate) seed: Seed,
+    /// How many addresses the claim still needs of this pool, this one included.
+    pub(crate) remaining: u16,
+}
+
+/// An answer.
+pub(crate) struct Choice {
+    pub(crate) address: Address,
+    pub(crate) why: Why,
+}
+
+/// Why there is none.
+pub(crate) enum NoChoice {
+    /// Nothing is free that the tenant may have.
+    Full,
+    /// Something is, and each has a foreign neighbour.
+    NotIsolated,
+}
+
+/// Where to look.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) space: &'a Space,
+    pub(crate) side: &'a Side,
+    tenant: AccountId,
+    own: Option<&'a Group>,
+    common: Option<&'a Group>,
+}
+
+impl<'a> Scope<'a> {
+    /// The groups of blocks to look at, the tenant's own first.
+    fn groups(&self) -> impl Iterator<Item = &'a Group> + use<'a> {
+        self.own.into_iter().chain(self.common)
+    }
+
+    /// Whether a block that does not exist may be begun.
+    fn may_begin(&self) -> bool {
+        self.common.is_some()
+    }
+
+    /// The lowest block that does not exist, if one may be begun.
+    fn fresh(&self) -> Option<BlockId> {
+        self.side.fresh_block().filter(|_| self.may_begin())
+    }
+
+    /// The slots of a block that could be handed out now.
+    fn free(&self, id: BlockId) -> SlotSet {
+        match self.space.blocks.get(&id) {
+            Some(entry) => entry
+                .share(self.side.pool.uid)
+                .map_or(SlotSet::EMPTY, |share| share.usable.without(entry.taken)),
+            None => self.side.territory.slots(id),
+        }
+    }
+
+    /// The slots of a block that are another tenant's, resting ones included.
+    fn foreign(&self, id: BlockId) -> SlotSet {
+        self.space
+            .blocks
+            .get(&id)
+            .map_or(SlotSet::EMPTY, |entry| entry.taken.without(entry.slots_of(self.tenant)))
+    }
+
+    /// The slots of a block that are the tenant's own and live, in this pool.
+    fn own_live(&self, id: BlockId) -> SlotSet {
+        let Some(entry) = self.space.blocks.get(&id) else { return SlotSet::EMPTY };
+        let usable = entry.share(self.side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
+        entry.slots_of(self.tenant).without(entry.resting).and(usable)
+    }
+
+    /// Whether an address is free and in a block that may be used.
+    fn is_available(&self, address: Address) -> bool {
+        let (id, index) = BlockId::of(address);
+        let Some(entry) = self.space.blocks.get(&id) else {
+            return self.may_begin() && self.side.territory.contains(address);
+        };
+        entry.share(self.side.pool.uid).is_some_and(|share| {
+            let may = share.standing.is_some_and(|standing| match standing.group {
+                Some(tenant) => tenant == self.tenant && self.own.is_some(),
+                None => self.common.is_some(),
+            });
+            may && share.usable.contains(index) && !entry.taken.contains(index)
+        })
+    }
+
+    fn choice(&self, id: BlockId, index: u8, rule: Rule, looked_at: SlotSet) -> Choice {
+        let address = id.address(index);
+        let (strategy, passed_over) = (self.side.pool.strategy, passed::over(self, id, looked_at));
+        let taken_before = self.space.blocks.get(&id).map_or(0, |entry| entry.taken.count());
+        Choice { address, why: Why { strategy, rule, taken_before, passed_over } }
+    }
+}
+
+/// Asks the strategy of a pool for one address.
+pub(crate) fn choose(space: &Space, side: &Side, ask: &Ask) -> Result<Choice, NoChoice> {
+    let (own, common) = (side.groups.get(&Some(ask.tenant)), side.groups.get(&None));
+    // Also where no block exists yet, one may be begun.
+    let common = Some(common.unwrap_or(&EMPTY));
+    let whole = Scope { space, side, tenant: ask.tenant, own, common };
+    if !side.pool.is_exclusive() {
+        return choose_in(&whole, ask);
+    }
+    match choose_in(&Scope { common: None, ..whole }, ask) {
+        Ok(choice) => Ok(choice),
+        Err(_) => choose_in(&Scope { own: None, ..whole }, ask),
+    }
+}
+
+/// What a pool has before its first block exists.
+static EMPTY: Group = Group::EMPTY;
+
+fn choose_in(scope: &Scope<'_>, ask: &Ask) -> Result<Choice, NoChoice> {
+    match scope.side.pool.strategy {
+        Strategy::Sequential | Strategy::ExclusiveBlock => {
+            sequential::choose(scope).ok_or(NoChoice::Full)
+        }
+        Strategy::TenantRun => tenant_run::choose(scope, ask).ok_or(NoChoice::Full),
+        Strategy::Dispersed { strict } => dispersed::choose(scope, ask, strict),
+        Strategy::LeastRecentlyUsed => least_recently_used::choose(scope).ok_or(NoChoice::Full),
+    }
+}
+
+/// Whether an address has no foreign neighbour in its block.
+pub(crate) fn is_isolated(space: &Space, side: &Side, tenant: AccountId, address: Address) -> bool {
+    let scope = Scope { space, side, tenant, own: None, common: None };
+    let (id, index) = BlockId::of(address);
+    !scope.foreign(id).neighbours().contains(index)
+}
