@@ -39,7 +39,7 @@ pub use security_zone::{
 pub use text::{AddressRange, Cidr, IpAddress, TenantPattern, VlanRange};
 pub use vlan::{VLAN, VLANSpec, VLANStatus};
 pub use vlan_fabric::{RegisteredPool, VLANFabric, VLANFabricSpec, VLANFabricStatus};
-pub use vlan_pool::{VLANPool, VLANPoolSpec, VLANPoolStatus, VlanOwner};
+pub use vlan_pool::{VLANPool, VLANPoolSpec, VLANPoolStatus, VlanOwner, VlanState};
 
 /// One of the two families of addresses.
 #[derive(
@@ -84,6 +84,12 @@ impl LabelSelector {
         let is_there = |(key, value): (&String, &ShortText)| labels.get(key) == Some(&value.0);
         !self.match_labels.is_empty() && self.match_labels.iter().all(is_there)
     }
+}
+
+/// The name of the block that holds some addresses of a space, from the block's part of it (`ipam`'s `BlockId::name_part`):
+/// a second object for the same addresses cannot be made.
+pub fn block_name(space: &str, part: &str) -> String {
+    format!("{space}-{part}")
 }
 
 /// Whether a tenant is among those allowed: absent and empty allow nobody, `*` allows all.

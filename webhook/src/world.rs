@@ -11,7 +11,7 @@ use crds::network::{
 };
 use crds::tenancy::{Project, Tenant, TenantMember};
 use ids::well_known::{ROLE_LABEL, TENANT_LABEL, TENANT_UID_LABEL};
-use ipam::address::{Address, BlockId, Cidr};
+use ipam::address::{Address, BlockId};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -115,24 +115,23 @@ impl World {
         store.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// The addresses of a pool that claims hold, each with the claim, ascending.
-    pub fn held(&self, pool: &str) -> Vec<(Address, String)> {
+    /// The addresses of a pool, by its UID, that claims hold, each with the claim, ascending.
+    pub fn held(&self, pool: Option<&str>) -> Vec<(Address, String)> {
         let mut held = Vec::new();
-        for block in self.blocks.state() {
-            let Some(id) =
-                block.spec.cidr.parse().ok().and_then(|it: Cidr| BlockId::from_cidr(&it))
-            else {
-                continue;
-            };
-            held.extend(
-                block
-                    .held()
-                    .filter(|slot| slot.pool == pool)
-                    .map(|slot| (id.address(slot.index), slot.reference.clone())),
-            );
+        for block in self.blocks.state().into_iter().filter(|_| pool.is_some()) {
+            let Some(id) = block.id() else { continue };
+            let of_pool = block.held().filter(|slot| slot.pool.as_deref() == pool);
+            held.extend(of_pool.map(|slot| (id.address(slot.index), slot.reference.clone())));
         }
         held.sort_unstable();
         held
+    }
+
+    /// The name of the tenant with an account, as far as it is known; else the account.
+    pub fn tenant_name(&self, account: &str) -> String {
+        let has_it = |tenant: &Tenant| tenant.account_id() == Some(account);
+        let found = self.tenants.find(has_it);
+        found.map_or_else(|| account.to_owned(), |tenant| tenant.name_any())
     }
 
     /// What the labels of a namespace say; `None` when it is not a tenant's, or not known yet.
@@ -191,16 +190,23 @@ pub struct SlotInUse {
     pub index: u8,
     /// What it is doing.
     pub state: SlotState,
-    /// The pool that it is handed out by.
-    pub pool: String,
+    /// UID of the pool that it is handed out by.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// Kind, namespace and name of the claim.
-    #[serde(rename = "ref")]
+    #[serde(default, rename = "ref")]
     pub reference: String,
-    /// The tenant of the claim.
-    pub tenant: String,
+    /// Account id of the claim's tenant.
+    #[serde(default)]
+    pub tenant: Option<String>,
 }
 
 impl BlockInUse {
+    /// Which block it is; `None` for an object that no writer of ours made.
+    pub fn id(&self) -> Option<BlockId> {
+        BlockId::from_cidr(&self.spec.cidr.parse().ok()?)
+    }
+
     /// The slots that claims hold.
     pub fn held(&self) -> impl Iterator<Item = &SlotInUse> {
         let slots = self.status.iter().flat_map(|status| &status.slots);

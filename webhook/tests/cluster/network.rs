@@ -3,7 +3,7 @@
 //! Blocks and owners are written by the impersonated operator, as its writers will.
 
 use crate::admission::{COMPUTE, Estate, NETWORK, namespace, object, tenant};
-use crate::hook::{CHANGING, Door, Hook, TURN, comes_to, through};
+use crate::hook::{CHANGING, Door, Hook, TURN, api_of, comes_to, through};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -63,6 +63,11 @@ impl Estate {
         self.put(&object).await?;
         object["status"] = status;
         Ok(through(&self.operator, Door::PatchStatus, false, &object).await?)
+    }
+
+    async fn uid_of(&self, object: &Value) -> Result<String> {
+        let name = object["metadata"]["name"].as_str().context("name")?;
+        api_of(&self.admin, object)?.get(name).await?.metadata.uid.context("uid")
     }
 
     /// A tree as an operator of a cloud makes it: a class A over a class B over class C.
@@ -197,7 +202,8 @@ async fn pools_and_what_they_handed_out() -> Result<()> {
         "main-10-1-0-0",
         json!({ "spaceRef": { "name": estate.named("main") }, "cidr": "10.1.0.0/24" }),
     );
-    estate.put_status(block.clone(), slots(&estate.named("p"), &estate.name, &[7, 20])).await?;
+    let uid = estate.uid_of(&ranges(&[])).await?;
+    estate.put_status(block.clone(), slots(&uid, &estate.name, &[7, 20])).await?;
     estate.changing(&CHANGING, &ranges(&["10.1.0.0/28", "10.1.0.20"]), None).await?;
     estate.changing(&CHANGING, &ranges(&["10.1.0.0/28"]), Some("spec.ranges")).await?;
     let excluding = of(&json!({ "ranges": ["10.1.0.0/27"], "exclude": ["10.1.0.7"] }));
@@ -216,7 +222,7 @@ async fn pools_and_what_they_handed_out() -> Result<()> {
     estate.making(&estate.network("VLANFabric", "mine", json!({})), Some("metadata.name")).await?;
     estate.changing(&[Door::Delete], &block, Some("metadata.name")).await?;
     let mut forged = block.clone();
-    forged["status"] = slots(&estate.named("p"), "thief", &[7]);
+    forged["status"] = slots(&uid, "thief", &[7]);
     let mut pool = ranges(&["10.1.0.0/27"]);
     pool["status"] = json!({ "used": "0" });
     let mut prefix = half.clone();

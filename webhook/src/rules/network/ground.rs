@@ -1,22 +1,19 @@
-//! The addresses a pool hands out: its ranges, less what is never given to anybody.
+//! A pool's specification as `ipam` takes it, with a finding for each text that cannot be read. What a pool hands out and
+//! what never, and whether a pool can be at all, is `ipam`'s to say: the writers of blocks ask it the same.
 
 use crate::finding::Verdict;
-use crds::network::{AddressRange as RangeText, IPPoolSpec};
+use crds::network::{AddressRange as RangeText, IPPoolSpec, PoolStrategy};
+use ids::ResourceUid;
 use ipam::address::{Address, AddressRange, AddressSet, Cidr, Family};
+use ipam::plan::Withheld;
+use ipam::pool::{Pool, PoolRefused, Strategy};
 
 /// A pool's addresses by what may become of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Ground {
     /// Everything the ranges hold, before anything is left out.
     pub all: AddressSet,
-    /// What the author left out.
-    pub excluded: AddressSet,
-    /// The router.
-    pub gateway: Option<Address>,
-    /// The network and broadcast address, where they are out.
-    pub edges: AddressSet,
-    /// Whether addresses that end in 0 or 255 are passed over.
-    avoids_zero_and_255: bool,
+    pool: Pool,
 }
 
 /// Why an address is not handed out.
@@ -24,12 +21,8 @@ pub struct Ground {
 pub enum Kept {
     /// It is in no range.
     OutOfRange,
-    /// The author left it out.
-    Excluded,
-    /// It is the router's.
-    Gateway,
-    /// It is the network or broadcast address, or the lowest of an IPv6 prefix.
-    Edge,
+    /// It is never handed out.
+    Withheld(Withheld),
 }
 
 impl Ground {
@@ -41,9 +34,8 @@ impl Ground {
     /// The ground of a specification, with a finding for each text that cannot be read. The whole prefix is meant where
     /// no range is named.
     pub fn new(spec: &IPPoolSpec, prefix: Option<Cidr>, verdict: &mut Verdict) -> Self {
-        let ranges = read(&spec.ranges, "spec.ranges", verdict);
-        let whole = prefix.map(|prefix| prefix.range()).filter(|_| spec.ranges.is_empty());
-        let edges = prefix.filter(|_| spec.allow_reserved_addresses != Some(true)).map(edges_of);
+        let mut ranges = read(&spec.ranges, "spec.ranges", verdict);
+        ranges.extend(prefix.map(|prefix| prefix.range()).filter(|_| spec.ranges.is_empty()));
         let gateway = spec.gateway.as_ref().and_then(|text| match text.as_str().parse() {
             Ok(gateway) => Some(gateway),
             Err(error) => {
@@ -51,58 +43,69 @@ impl Ground {
                 None
             }
         });
-        Self {
-            all: AddressSet::union_of(ranges.into_iter().chain(whole)),
-            excluded: AddressSet::union_of(read(&spec.exclude, "spec.exclude", verdict)),
-            gateway,
-            edges: AddressSet::union_of(edges.into_iter().flatten()),
-            avoids_zero_and_255: spec.avoid_zero_and_255 == Some(true),
-        }
+        // Which pool it is decides nothing here.
+        let mut pool = Pool::plain(ResourceUid(uuid::Uuid::nil()), ranges, strategy(spec));
+        pool.on_link = prefix.into_iter().collect();
+        pool.excluded = read(&spec.exclude, "spec.exclude", verdict);
+        pool.gateways = gateway.into_iter().collect();
+        pool.allow_edges = spec.allow_reserved_addresses == Some(true);
+        pool.avoid_zero_and_255 = spec.avoid_zero_and_255 == Some(true);
+        Self { all: pool.span(), pool }
     }
 
     /// Why an address is not handed out; `None` when it may be.
     pub fn keeps(&self, address: Address) -> Option<Kept> {
-        if !self.all.contains(address) {
-            Some(Kept::OutOfRange)
-        } else if self.excluded.contains(address) {
-            Some(Kept::Excluded)
-        } else if self.gateway == Some(address) {
-            Some(Kept::Gateway)
-        } else if self.edges.contains(address) {
-            Some(Kept::Edge)
+        let kept = if !self.all.contains(address) {
+            Kept::OutOfRange
+        } else if self.pool.gateways.contains(&address) {
+            Kept::Withheld(Withheld::Gateway)
+        } else if AddressSet::union_of(self.pool.excluded.iter().copied()).contains(address) {
+            Kept::Withheld(Withheld::Excluded)
+        } else if self.pool.withheld().contains(address) {
+            Kept::Withheld(Withheld::Edge)
+        } else if !self.pool.territory(address.family()).contains(address) {
+            Kept::Withheld(Withheld::ZeroOr255)
         } else {
-            None
-        }
+            return None;
+        };
+        Some(kept)
     }
 
-    /// Whether there is nothing to hand out.
-    pub fn is_barren(&self) -> bool {
-        let gateway = self.gateway.map(AddressRange::single);
-        let left = self
-            .all
-            .without(&self.excluded)
-            .without(&self.edges)
-            .without(&AddressSet::union_of(gateway));
-        // Between 255 and 0 of the next block lies nothing, so longer ranges have others.
-        let is_avoided = |range: &AddressRange| {
-            range.count() <= 2
-                && ends_in_zero_or_255(range.first())
-                && ends_in_zero_or_255(range.last())
+    /// What stands against such a pool, with the field that says it. `exclusive`: whether its zone gives whole blocks to
+    /// tenants whatever the strategy.
+    pub fn refused(&self, exclusive: bool) -> Option<(&'static str, PoolRefused)> {
+        let pool = Pool { exclusive, ..self.pool.clone() };
+        let refused = pool.check().err()?;
+        let field = match refused {
+            // Of a prefix that is not there yet, all of it is meant.
+            PoolRefused::NoRanges => return None,
+            PoolRefused::RangeTwice { .. }
+            | PoolRefused::NotWholeBlocks { .. }
+            | PoolRefused::OverlapsPool { .. } => "spec.ranges",
+            PoolRefused::NothingLeft => "spec.exclude",
+            PoolRefused::GatewayUnreachable { .. } => "spec.gateway",
         };
-        left.is_empty() || (self.avoids_zero_and_255 && left.ranges().iter().all(is_avoided))
+        Some((field, refused))
+    }
+
+    /// The router, where there is one.
+    pub fn gateway(&self) -> Option<Address> {
+        self.pool.gateways.first().copied()
     }
 
     /// The family, where there is an address to tell it by.
     pub fn family(&self) -> Option<Family> {
         self.all.ranges().first().map(AddressRange::family)
     }
+}
 
-    /// A range that is not made of whole blocks.
-    pub fn ragged(&self) -> Option<AddressRange> {
-        let is_whole = |range: &AddressRange| {
-            range.first().value().trailing_zeros() >= 8 && range.last().value().trailing_ones() >= 8
-        };
-        self.all.ranges().iter().copied().find(|range| !is_whole(range))
+fn strategy(spec: &IPPoolSpec) -> Strategy {
+    match spec.strategy.unwrap_or(PoolStrategy::Sequential) {
+        PoolStrategy::Sequential => Strategy::Sequential,
+        PoolStrategy::TenantRun => Strategy::TenantRun,
+        PoolStrategy::Dispersed => Strategy::Dispersed { strict: spec.strict != Some(false) },
+        PoolStrategy::ExclusiveBlock => Strategy::ExclusiveBlock,
+        PoolStrategy::LeastRecentlyUsed => Strategy::LeastRecentlyUsed,
     }
 }
 
@@ -116,20 +119,6 @@ pub fn read(texts: &[RangeText], field: &str, verdict: &mut Verdict) -> Vec<Addr
         }
     }
     ranges
-}
-
-/// The addresses of a prefix that mean the prefix itself or all of it.
-fn edges_of(prefix: Cidr) -> Vec<AddressRange> {
-    let (first, last) = (AddressRange::single(prefix.first()), AddressRange::single(prefix.last()));
-    match prefix.family() {
-        Family::V4 if prefix.length() <= 30 => vec![first, last],
-        Family::V6 if prefix.length() <= 126 => vec![first],
-        Family::V4 | Family::V6 => Vec::new(),
-    }
-}
-
-fn ends_in_zero_or_255(address: Address) -> bool {
-    address.family() == Family::V4 && matches!(address.value() & 0xff, 0 | 0xff)
 }
 
 #[cfg(test)]
@@ -147,17 +136,16 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_reason() {
-        let ground = ground(
-            "10.0.0.0/24",
-            &json!({ "ranges": ["10.0.0.0/28", "10.0.0.240-10.0.0.255"], "exclude": ["10.0.0.5"], "gateway": "10.0.0.1" }),
-        );
+        let of = json!({ "ranges": ["10.0.0.0/28", "10.0.0.240-10.0.0.255", "10.0.1.0"],
+            "exclude": ["10.0.0.5"], "gateway": "10.0.0.1", "avoidZeroAnd255": true });
+        let ground = ground("10.0.0.0/23", &of);
         for (address, kept) in [
             ("10.0.0.2", None),
             ("10.0.0.16", Some(Kept::OutOfRange)),
-            ("10.0.0.5", Some(Kept::Excluded)),
-            ("10.0.0.1", Some(Kept::Gateway)),
-            ("10.0.0.0", Some(Kept::Edge)),
-            ("10.0.0.255", Some(Kept::Edge)),
+            ("10.0.0.5", Some(Kept::Withheld(Withheld::Excluded))),
+            ("10.0.0.1", Some(Kept::Withheld(Withheld::Gateway))),
+            ("10.0.0.0", Some(Kept::Withheld(Withheld::Edge))),
+            ("10.0.1.0", Some(Kept::Withheld(Withheld::ZeroOr255))),
             ("10.0.0.15", None),
         ] {
             assert_eq!(ground.keeps(address.parse().unwrap()), kept, "{address}");
@@ -165,47 +153,28 @@ mod tests {
     }
 
     #[test]
-    fn edges_are_out_as_the_prefix_says() {
-        let keeps = |prefix: &str, extra: Value, address: &str| {
-            ground(prefix, &extra).keeps(address.parse().unwrap())
+    fn what_cannot_be_is_said_at_its_field() {
+        let refused = |prefix: &str, extra: Value, exclusive: bool| {
+            ground(prefix, &extra).refused(exclusive).map(|(field, _)| field)
         };
-        assert_eq!(keeps("10.0.0.0/30", json!({}), "10.0.0.3"), Some(Kept::Edge));
-        assert_eq!(keeps("10.0.0.0/31", json!({}), "10.0.0.0"), None);
+        assert_eq!(refused("10.0.0.0/25", json!({}), false), None);
+        assert_eq!(refused("10.0.0.0/25", json!({}), true), Some("spec.ranges"));
         assert_eq!(
-            keeps("10.0.0.0/24", json!({ "allowReservedAddresses": true }), "10.0.0.0"),
-            None
+            refused("10.0.0.0/25", json!({ "strategy": "ExclusiveBlock" }), false),
+            Some("spec.ranges")
         );
-        assert_eq!(keeps("2001:db8::/64", json!({}), "2001:db8::"), Some(Kept::Edge));
-        assert_eq!(keeps("2001:db8::/64", json!({}), "2001:db8::ffff:ffff:ffff:ffff"), None);
-        assert_eq!(keeps("2001:db8::/127", json!({}), "2001:db8::"), None);
-    }
-
-    #[test]
-    fn a_pool_of_nothing_is_known() {
-        for (prefix, extra, barren) in [
-            ("10.0.0.0/30", json!({}), false),
-            ("10.0.0.0/30", json!({ "exclude": ["10.0.0.1-10.0.0.2"] }), true),
-            ("10.0.0.0/30", json!({ "exclude": ["10.0.0.1"], "gateway": "10.0.0.2" }), true),
-            ("10.0.0.0/24", json!({ "exclude": ["10.0.0.0/24"] }), true),
-            ("10.0.0.0/16", json!({ "ranges": ["10.0.0.255-10.0.1.0"] }), false),
-            (
-                "10.0.0.0/16",
-                json!({ "ranges": ["10.0.0.255-10.0.1.0"], "avoidZeroAnd255": true }),
-                true,
-            ),
-        ] {
-            assert_eq!(ground(prefix, &extra).is_barren(), barren, "{prefix} {extra}");
-        }
-    }
-
-    #[test]
-    fn blocks_are_whole_or_ragged() {
-        let ragged =
-            |prefix: &str, extra: Value| ground(prefix, &extra).ragged().map(|it| it.to_string());
-        assert_eq!(ragged("10.0.0.0/23", json!({})), None);
-        assert_eq!(ragged("10.0.0.0/25", json!({})), Some("10.0.0.0/25".to_owned()));
-        let halves = json!({ "ranges": ["10.0.0.0/25", "10.0.0.128/25"] });
-        assert_eq!(ragged("10.0.0.0/23", halves), None);
-        assert_eq!(ragged("2001:db8::/120", json!({})), None);
+        assert_eq!(
+            refused("10.0.0.0/30", json!({ "exclude": ["10.0.0.0/24"] }), false),
+            Some("spec.exclude")
+        );
+        assert_eq!(
+            refused("10.0.0.0/30", json!({ "gateway": "10.0.9.1" }), false),
+            Some("spec.gateway")
+        );
+        let none = Ground::of(
+            &serde_json::from_value(json!({ "prefixRef": { "name": "p" } })).unwrap(),
+            None,
+        );
+        assert!(none.refused(false).is_none(), "of a prefix that is not there yet");
     }
 }

@@ -74,18 +74,18 @@ fn can_be_had(address: Address, pools: &[Arc<IPPool>], world: &World, verdict: &
         let ground = choice::ground_of(pool, world);
         // Nothing is known of a pool whose prefix is not there yet.
         let Some(kept) = ground.family().and_then(|_| ground.keeps(address)) else { return };
-        let why = match kept {
-            Kept::OutOfRange => "is out of range of",
-            Kept::Excluded => "is excluded by",
-            Kept::Gateway => "is the gateway of",
-            Kept::Edge => "is the network, broadcast or lowest address of the prefix of",
-        };
-        refused.push(format!("{why} IPPool `{}`", pool.name_any()));
+        // In the words of the writer of blocks, who says the same in the status.
+        refused.push(match kept {
+            Kept::OutOfRange => format!("out of the ranges of IPPool `{}`", pool.name_any()),
+            Kept::Withheld(reason) => {
+                format!("never handed out by IPPool `{}`: it is {reason}", pool.name_any())
+            }
+        });
     }
     if !refused.is_empty() {
         verdict.invalid(
             "spec.address",
-            format!("{address} {}; choose another, or leave it out", named(refused)),
+            format!("{address} is {}; choose another, or leave it out", named(refused)),
         );
     }
 }
@@ -166,10 +166,10 @@ mod tests {
     fn an_address_is_one_that_can_be_handed_out() {
         for (address, why) in [
             ("10.1.0.7", None),
-            ("10.1.0.99", Some("is out of range of IPPool `web`")),
-            ("10.1.0.5", Some("is excluded by IPPool `web`")),
-            ("10.1.0.1", Some("is the gateway of IPPool `web`")),
-            ("10.1.0.0", Some("is the network, broadcast or lowest address")),
+            ("10.1.0.99", Some("is out of the ranges of IPPool `web`")),
+            ("10.1.0.5", Some("is never handed out by IPPool `web`: it is excluded")),
+            ("10.1.0.1", Some("it is a gateway")),
+            ("10.1.0.0", Some("it is a network, broadcast or subnet-router address")),
             ("10.1.0.010", Some("has leading zeros")),
         ] {
             let verdict = judged_in(

@@ -10,8 +10,9 @@ use crate::finding::{Verdict, named};
 use crate::review::Operation;
 use crate::rules::Change;
 use crate::world::World;
-use crds::network::{IPPool, Isolation, PoolStrategy, Prefix, PrefixRole};
+use crds::network::{IPPool, Isolation, Prefix, PrefixRole};
 use ipam::address::{AddressSet, Cidr};
+use ipam::plan::Withheld;
 use kube::ResourceExt;
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub fn check(change: &Change<IPPool>, world: &World) -> Verdict {
         let place = Place { change, pool, prefix, network, ground, world };
         place.check(&mut verdict);
     }
-    if change.deleted().is_some() {
-        let held = world.held(&change.name);
+    if let Some(pool) = change.deleted() {
+        let held = world.held(pool.metadata.uid.as_deref());
         if !held.is_empty() {
             let names = held.into_iter().map(|(address, claim)| format!("{address} ({claim})"));
             verdict.forbid(
@@ -65,7 +66,6 @@ impl Place<'_> {
             self.of_its_prefix(prefix, verdict);
         }
         self.zone_and_vlan(verdict);
-        self.whole_blocks(verdict);
         for (index, tenant) in self.pool.spec.allowed_tenants.iter().flatten().enumerate() {
             if tenant.0 != "*" && World::named(&self.world.tenants, &tenant.0).is_none() {
                 not_there(&format!("spec.allowedTenants[{index}]"), "Tenant", &tenant.0, verdict);
@@ -123,20 +123,31 @@ impl Place<'_> {
                 verdict.warn(format!("spec.exclude[{index}]: {range} is in no range of the pool, so it leaves nothing out"));
             }
         }
-        if let (Some(network), Some(gateway)) = (self.network, self.ground.gateway)
-            && !network.contains(gateway)
+        if let (Some(family), Some(gateway)) = (self.ground.family(), self.ground.gateway())
+            && gateway.family() != family
         {
             verdict.invalid(
                 "spec.gateway",
-                format!("{gateway} is not within {network} of Prefix `{}`, so nobody could reach it; choose one of that", self.prefix_name()),
+                format!(
+                    "{gateway} is {}, and the pool is {family}; choose one of {family}",
+                    gateway.family()
+                ),
             );
         }
-        if self.ground.family().is_some() && self.ground.is_barren() {
-            verdict.invalid(
-                "spec.exclude",
-                "leaves no address to hand out, with the gateway and the edges of the prefix; exclude less or widen spec.ranges",
-            );
+        if verdict.allows()
+            && let Some((field, refused)) = self.ground.refused(self.exclusive_zone().is_some())
+        {
+            let why = self.exclusive_zone().filter(|_| field == "spec.ranges");
+            let why = why.map(|zone| format!(" (zone `{zone}` gives whole blocks to tenants)"));
+            verdict.invalid(field, format!("{refused}{}", why.unwrap_or_default()));
         }
+    }
+
+    /// The pool's zone, where that gives whole blocks to tenants.
+    fn exclusive_zone(&self) -> Option<String> {
+        let zone = tree::zone_of_pool(self.pool, self.world)?;
+        let found = World::named(&self.world.zones, &zone)?;
+        (found.spec.isolation() != Isolation::Shared).then_some(zone)
     }
 
     /// Two pools of one prefix never hand out the same address.
@@ -247,36 +258,16 @@ impl Place<'_> {
         }
     }
 
-    /// A tenant's own block is a whole one.
-    fn whole_blocks(&self, verdict: &mut Verdict) {
-        let zone = tree::zone_of_pool(self.pool, self.world);
-        let found = zone.as_ref().and_then(|zone| World::named(&self.world.zones, zone));
-        let by_zone = found.filter(|zone| zone.spec.isolation() != Isolation::Shared);
-        let is_exclusive = self.pool.spec.strategy == Some(PoolStrategy::ExclusiveBlock);
-        let Some(ragged) = self.ground.ragged().filter(|_| is_exclusive || by_zone.is_some())
-        else {
-            return;
-        };
-        let why = by_zone.filter(|_| !is_exclusive).map_or_else(
-            || "strategy ExclusiveBlock".to_owned(),
-            |zone| format!("zone `{}` of isolation {:?}", zone.name_any(), zone.spec.isolation()),
-        );
-        verdict.invalid(
-            "spec.ranges",
-            format!("{ragged} is not made of whole blocks, which {why} gives to one tenant each; write /24 networks (IPv6: /120) or multiples"),
-        );
-    }
-
     /// What is handed out stays within, whatever changes.
     fn keeps_what_is_held(&self, verdict: &mut Verdict) {
         let mut lost: [(Kept, &str, Vec<String>); 4] = [
             (Kept::OutOfRange, "spec.ranges", Vec::new()),
-            (Kept::Excluded, "spec.exclude", Vec::new()),
-            (Kept::Gateway, "spec.gateway", Vec::new()),
-            (Kept::Edge, "spec.allowReservedAddresses", Vec::new()),
+            (Kept::Withheld(Withheld::Excluded), "spec.exclude", Vec::new()),
+            (Kept::Withheld(Withheld::Gateway), "spec.gateway", Vec::new()),
+            (Kept::Withheld(Withheld::Edge), "spec.allowReservedAddresses", Vec::new()),
         ];
         let before = self.change.old.as_ref().map(|old| Ground::of(&old.spec, self.network));
-        for (address, claim) in self.world.held(&self.change.name) {
+        for (address, claim) in self.world.held(self.pool.metadata.uid.as_deref()) {
             let Some(kept) = self.ground.keeps(address) else { continue };
             // What slipped out before is not this change's doing.
             if before.as_ref().is_some_and(|before| before.keeps(address) == Some(kept)) {

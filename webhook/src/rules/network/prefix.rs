@@ -156,6 +156,10 @@ impl Place<'_> {
         }
         let Some(around) = tree::network_of(&parent) else { return };
         match (&spec.cidr, network) {
+            (Some(_), Some(network)) if around == network => verdict.invalid(
+                "spec.cidr",
+                format!("{network} is all of Prefix `{name}`; choose a part of that"),
+            ),
             (Some(_), Some(network)) if !around.contains_cidr(&network) => verdict.invalid(
                 "spec.cidr",
                 format!(
@@ -181,7 +185,9 @@ impl Place<'_> {
         let field = if spec.class.is_some() { "spec.class" } else { "spec.length" };
         let length =
             spec.length.or_else(|| spec.class.map(|class| i64::from(NetworkClass::length(class))));
-        let (least, most) = (i64::from(around.length()), i64::from(around.family().bits()));
+        // A part is smaller than the whole.
+        let least = i64::from(around.length()).saturating_add(1);
+        let most = i64::from(around.family().bits());
         if length.is_some_and(|length| !(least..=most).contains(&length)) {
             verdict.invalid(
                 field,

@@ -25,7 +25,7 @@ pub fn pool(name: &str, prefix: &str, extra: &Value) -> Value {
 /// A block in which claims of tenants hold slots of a pool.
 pub fn block(cidr: &str, pool: &str, slots: &[(u8, &str, &str)]) -> Value {
     let slot = |(index, state, tenant): &(u8, &str, &str)| {
-        json!({ "index": index, "state": state, "pool": pool, "uid": "u", "tenant": tenant,
+        json!({ "index": index, "state": state, "pool": format!("uid-{pool}"), "uid": "u", "tenant": format!("uid-{tenant}"),
             "ref": format!("IPClaim tn-{tenant}-web/c{index}"), "since": "2026-01-01T00:00:00Z", "seq": 1 })
     };
     json!({ "metadata": { "name": cidr.replace(['.', '/', ':'], "-") },

@@ -7,6 +7,7 @@ use crate::review::Operation;
 use crate::rules::Change;
 use crate::world::World;
 use crds::network::{IPPool, Isolation, SecurityZone};
+use ipam::address::BlockId;
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -85,16 +86,15 @@ fn isolation(
     let ragged = pools.iter().find_map(|pool| {
         let prefix = World::named(&world.prefixes, &pool.spec.prefix_ref.name);
         let network = prefix.and_then(|prefix| tree::network_of(&prefix));
-        Some((pool.name_any(), Ground::of(&pool.spec, network).ragged()?))
+        Some((pool.name_any(), Ground::of(&pool.spec, network).refused(true)?.1))
     });
-    if let Some((pool, range)) = ragged {
+    if let Some((pool, refused)) = ragged {
         verdict.invalid(
             "spec.isolation",
-            format!("{after:?} gives whole blocks to tenants, and IPPool `{pool}` hands out {range}; change its ranges first"),
+            format!("{after:?} gives whole blocks to tenants, and of IPPool `{pool}`: {refused}"),
         );
     }
-    let names: BTreeSet<String> = pools.iter().map(|pool| pool.name_any()).collect();
-    if let Some((block, tenants)) = mixed_block(&names, world) {
+    if let Some((block, tenants)) = mixed_block(&pools, world) {
         verdict.forbid(
             "spec.isolation",
             format!("{after:?} keeps tenants in blocks of their own, and {block} is shared by {}; move them first", named(tenants)),
@@ -103,16 +103,23 @@ fn isolation(
 }
 
 /// A block in which several tenants have addresses of these pools.
-fn mixed_block(pools: &BTreeSet<String>, world: &World) -> Option<(String, BTreeSet<String>)> {
-    let mut by_name = BTreeMap::new();
+fn mixed_block(pools: &[Arc<IPPool>], world: &World) -> Option<(BlockId, BTreeSet<String>)> {
+    let uids: BTreeSet<&str> =
+        pools.iter().filter_map(|pool| pool.metadata.uid.as_deref()).collect();
+    let mut mixed = BTreeMap::new();
     for block in world.blocks.state() {
-        let held = block.held().filter(|slot| pools.contains(&slot.pool));
-        let tenants: BTreeSet<String> = held.map(|slot| slot.tenant.clone()).collect();
-        if tenants.len() > 1 {
-            by_name.insert(block.spec.cidr.clone(), tenants);
+        let Some(id) = block.id() else { continue };
+        let held =
+            block.held().filter(|slot| slot.pool.as_deref().is_some_and(|uid| uids.contains(uid)));
+        let accounts: BTreeSet<&str> = held.filter_map(|slot| slot.tenant.as_deref()).collect();
+        if accounts.len() > 1 {
+            mixed.insert(
+                id,
+                accounts.into_iter().map(|account| world.tenant_name(account)).collect(),
+            );
         }
     }
-    by_name.pop_first()
+    mixed.pop_first()
 }
 
 /// Everything that names a zone, with its kind.
@@ -168,7 +175,9 @@ mod tests {
         let verdict = update(estate(), "PerTenantBlock");
         assert_eq!(refused_fields(&verdict), ["spec.isolation"]);
         assert!(
-            verdict.findings[0].message.contains("IPPool `beta-only` hands out 10.1.0.128/28"),
+            verdict.findings[0]
+                .message
+                .contains("of IPPool `beta-only`: range 10.1.0.128/28 is not made of whole blocks"),
             "{verdict:?}"
         );
         // Whole blocks only: then it is decided by who shares one.

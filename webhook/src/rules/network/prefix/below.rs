@@ -139,11 +139,11 @@ fn pools_outside(name: &str, old: &Prefix, network: &Cidr, world: &World) -> Vec
             lost.extend(outside.map(|range| format!("{range} of IPPool `{pool_name}`")));
             continue;
         }
-        if let Some(gateway) = ground.gateway.filter(|gateway| !network.contains(*gateway)) {
+        if let Some(gateway) = ground.gateway().filter(|gateway| !network.contains(*gateway)) {
             lost.push(format!("gateway {gateway} of IPPool `{pool_name}`"));
         }
         let after = Ground::of(&pool.spec, Some(*network));
-        let held = world.held(&pool_name).into_iter();
+        let held = world.held(pool.metadata.uid.as_deref()).into_iter();
         lost.extend(
             held.filter(|(address, _)| after.keeps(*address) == Some(Kept::OutOfRange))
                 .map(|(address, claim)| format!("{address} of {claim}")),

@@ -31,6 +31,8 @@ fn a_child_is_a_part_of_its_parent() {
         refused_fields(&made(below("b", "top", "2001:db8:1::/48", &json!({})))),
         ["spec.cidr"]
     );
+    let verdict = made(below("b", "site", "10.1.0.0/16", &json!({})));
+    assert!(said(&verdict).contains("10.1.0.0/16 is all of Prefix `site`"), "{verdict:?}");
     let verdict = made(below("b", "web", "10.1.0.0/28", &json!({})));
     assert_eq!(refused_fields(&verdict), ["spec.parentRef.name"]);
     let verdict = made(below("b", "later", "10.1.0.0/28", &json!({})));
@@ -102,7 +104,7 @@ fn a_carved_length_fits_its_parent() {
     };
     assert!(made(carved("site", &json!({ "length": 24 }))).allows());
     assert!(made(carved("site", &json!({ "class": "C" }))).allows());
-    assert_eq!(refused_fields(&made(carved("site", &json!({ "length": 15 })))), ["spec.length"]);
+    assert_eq!(refused_fields(&made(carved("site", &json!({ "length": 16 })))), ["spec.length"]);
     assert_eq!(refused_fields(&made(carved("site", &json!({ "length": 33 })))), ["spec.length"]);
     assert_eq!(refused_fields(&made(carved("site", &json!({ "class": "A" })))), ["spec.class"]);
     assert_eq!(refused_fields(&made(carved("top6", &json!({ "class": "C" })))), ["spec.class"]);
