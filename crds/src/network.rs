@@ -86,12 +86,6 @@ impl LabelSelector {
     }
 }
 
-/// The name of the block that holds some addresses of a space, from the block's part of it (`ipam`'s `BlockId::name_part`):
-/// a second object for the same addresses cannot be made.
-pub fn block_name(space: &str, part: &str) -> String {
-    format!("{space}-{part}")
-}
-
 /// Whether a tenant is among those allowed: absent and empty allow nobody, `*` allows all.
 fn allows(allowed: Option<&[TenantPattern]>, tenant: &str) -> bool {
     allowed.into_iter().flatten().any(|pattern| pattern.0 == "*" || pattern.0 == tenant)

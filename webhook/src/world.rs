@@ -118,9 +118,10 @@ impl World {
     /// The addresses of a pool, by its UID, that claims hold, each with the claim, ascending.
     pub fn held(&self, pool: Option<&str>) -> Vec<(Address, String)> {
         let mut held = Vec::new();
-        for block in self.blocks.state().into_iter().filter(|_| pool.is_some()) {
+        let Some(pool) = pool else { return held };
+        for block in self.blocks.state() {
             let Some(id) = block.id() else { continue };
-            let of_pool = block.held().filter(|slot| slot.pool.as_deref() == pool);
+            let of_pool = block.held().filter(|slot| slot.pool == pool);
             held.extend(of_pool.map(|slot| (id.address(slot.index), slot.reference.clone())));
         }
         held.sort_unstable();
@@ -191,14 +192,12 @@ pub struct SlotInUse {
     /// What it is doing.
     pub state: SlotState,
     /// UID of the pool that it is handed out by.
-    #[serde(default)]
-    pub pool: Option<String>,
+    pub pool: String,
     /// Kind, namespace and name of the claim.
-    #[serde(default, rename = "ref")]
+    #[serde(rename = "ref")]
     pub reference: String,
-    /// Account id of the claim's tenant.
-    #[serde(default)]
-    pub tenant: Option<String>,
+    /// Account of the claim's tenant.
+    pub tenant: String,
 }
 
 impl BlockInUse {

@@ -63,7 +63,7 @@ pub struct IPBlockStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub sequence: Option<i64>,
-    /// Account id of the tenant that the whole block is kept for while any of its addresses is held or rests.
+    /// Account of the tenant that the whole block is kept for while any of its addresses is held or rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The slots that are or were in use, in order of index; a slot that is not listed was never used.
@@ -75,42 +75,33 @@ pub struct IPBlockStatus {
     pub audited_sequence: Option<i64>,
 }
 
-/// One address of a block. A released one keeps its index and its seq only.
+/// One address of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.state == 'Released' || (has(self.pool) && has(self.uid) && has(self.ref) && has(self.tenant) && has(self.since))").message("slots[]: a slot that is held, allocated or rests names its pool, uid, ref, tenant and since"),
+    validation = Rule::new("self.state == 'Released' || (self.pool != '' && self.uid != '' && self.tenant != '')").message("slots[]: a slot that is held, allocated or rests names its pool, uid and tenant"),
     validation = Rule::new("(self.state == 'Quarantined') == has(self.until)").message("slots[].until: says when a slot that rests is free, and belongs to no other")
 )]
 pub struct Slot {
     /// The address less the first of the block.
     #[schemars(range(min = 0, max = 255))]
     pub index: i64,
-    /// Held until all of a claim is found, Allocated to it, Quarantined while it rests, Released when it can be had again and its place in the order of releases is remembered.
+    /// Held until all of a claim is found, Allocated to it, Quarantined while it rests, Released when it can be had again.
     pub state: SlotState,
-    /// UID of the IPPool that it is or was handed out by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 36))]
-    pub pool: Option<String>,
+    /// UID of the IPPool that it is or was handed out by; empty once it is Released.
+    pub pool: String,
     /// UID of the claim that holds it, or did last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 36))]
-    pub uid: Option<String>,
+    pub uid: String,
     /// Kind, namespace and name of that claim, for people; the UID decides.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 400))]
-    pub reference: Option<String>,
-    /// Account id of the tenant of that claim, which no later tenant of the same name has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 36))]
-    pub tenant: Option<String>,
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Account of the tenant whose claim that is.
+    pub tenant: String,
     /// The claim's stickyKey, by which the tenant gets the address back while it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
     pub sticky_key: Option<String>,
     /// Since when it is in this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
+    pub since: Time,
     /// Until when it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,

@@ -358,8 +358,8 @@ fn spoilt() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     vec![
         ("/slots", "state", json!("Lost"), "status.slots[200].state"),
         ("/slots", "index", json!(256), "status.slots[200].index"),
-        ("/slots", "uid", missing.clone(), "names its pool, uid, ref, tenant and since"),
-        ("/slots", "since", missing.clone(), "names its pool, uid, ref, tenant and since"),
+        ("/slots", "uid", json!(""), "names its pool, uid and tenant"),
+        ("/slots", "since", missing.clone(), "status.slots[200].since"),
         ("/slots", "until", json!("2026-01-01T00:00:00Z"), "says when a slot that rests is free"),
         ("/slots", "state", json!("Quarantined"), "says when a slot that rests is free"),
         ("/slots", "seq", missing.clone(), "status.slots[200].seq"),

@@ -109,9 +109,8 @@ fn mixed_block(pools: &[Arc<IPPool>], world: &World) -> Option<(BlockId, BTreeSe
     let mut mixed = BTreeMap::new();
     for block in world.blocks.state() {
         let Some(id) = block.id() else { continue };
-        let held =
-            block.held().filter(|slot| slot.pool.as_deref().is_some_and(|uid| uids.contains(uid)));
-        let accounts: BTreeSet<&str> = held.filter_map(|slot| slot.tenant.as_deref()).collect();
+        let held = block.held().filter(|slot| uids.contains(slot.pool.as_str()));
+        let accounts: BTreeSet<&str> = held.map(|slot| slot.tenant.as_str()).collect();
         if accounts.len() > 1 {
             mixed.insert(
                 id,
