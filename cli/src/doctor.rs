@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{self, plain};
 use crate::server::{Server, ServerArguments, chain, encoded};
 use http::Request;
-use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, TENANCY_GROUP};
+use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
@@ -16,10 +16,24 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The kinds that have to be served, by group and plural.
-const KINDS: [(&str, &[&str]); 3] = [
+const KINDS: [(&str, &[&str]); 4] = [
     (TENANCY_GROUP, &["tenants", "projects", "tenantmembers"]),
     (COMPUTE_GROUP, &["instancetypes", "computeclusters", "physicalmachines", "virtualmachines"]),
     (BILLING_GROUP, &["meters", "priceplans"]),
+    (
+        NETWORK_GROUP,
+        &[
+            "addressspaces",
+            "prefixes",
+            "ippools",
+            "ipblocks",
+            "ipclaims",
+            "vlanpools",
+            "vlans",
+            "vlanfabrics",
+            "securityzones",
+        ],
+    ),
 ];
 /// Programs that hold a lease while they lead.
 const LEADERS: [&str; 2] = ["freehold-operator", "freehold-billing-controller"];

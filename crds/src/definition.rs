@@ -94,8 +94,9 @@ const KEYED_LISTS: [(&str, &[&str]); 7] = [
 const ATOMIC_LISTS: [&str; 7] =
     ["slots", "owners", "children", "roots", "pools", "addresses", "cidrs"];
 
-/// Lists in which a value stands once and the order says nothing.
-const SETS: [&str; 3] = ["allowedTenants", "overlapAllowedWith", "families"];
+/// Lists in which a value stands once and the order says nothing. Who is let in is none of them: sets merge what several
+/// managers say, and one that is applied empty vanishes together with a spec that holds nothing else.
+const SETS: [&str; 1] = ["families"];
 
 fn mark_list_identity(name: &str, schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };

@@ -39,7 +39,7 @@ pub use security_zone::{
 pub use text::{AddressRange, Cidr, IpAddress, TenantPattern, VlanRange};
 pub use vlan::{VLAN, VLANSpec, VLANStatus};
 pub use vlan_fabric::{RegisteredPool, VLANFabric, VLANFabricSpec, VLANFabricStatus};
-pub use vlan_pool::{VLANPool, VLANPoolSpec, VLANPoolStatus, VlanOwner};
+pub use vlan_pool::{VLANPool, VLANPoolSpec, VLANPoolStatus, VlanOwner, VlanState};
 
 /// One of the two families of addresses.
 #[derive(

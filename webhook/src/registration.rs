@@ -4,12 +4,12 @@
 //!   looks (by CEL) whether a tenant's label or a kept name is involved. So a broken webhook stops nobody else.
 //! - The operator, the billing-controller and Kubernetes' own controllers are let through by name before we are called:
 //!   what has to be repaired can be repaired while this program is away.
-//! - Deleting a machine needs no answer from us, so a cost can always be ended.
+//! - Deleting a machine or a claim needs no answer from us, so a cost can always be ended.
 //! - System namespaces and our own are left out by label.
 
 use crate::rules::namespace::GUARDED_LABELS;
 use ids::names::NAMESPACE_PREFIX;
-use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, TENANCY_GROUP, VERSION};
+use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP, VERSION};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
@@ -32,6 +32,17 @@ const CONTROLLERS: [&str; 3] = [
 ];
 /// Namespaces that are never a tenant's.
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// The network's kinds that are in use by others. Claims and VLANs are not: giving something back asks nobody.
+const NETWORK_KINDS: [&str; 7] = [
+    "addressspaces",
+    "prefixes",
+    "ippools",
+    "ipblocks",
+    "vlanpools",
+    "vlanfabrics",
+    "securityzones",
+];
 
 /// How API servers reach this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,12 +144,13 @@ impl Registration {
             side_effects: "None".to_owned(),
             timeout_seconds: Some(TIMEOUT_SECONDS),
         };
-        let ours = [TENANCY_GROUP, COMPUTE_GROUP, BILLING_GROUP];
+        let ours = [TENANCY_GROUP, COMPUTE_GROUP, BILLING_GROUP, NETWORK_GROUP];
         let growth = rule(&ours, VERSION, &["*/*"], &["CREATE", "UPDATE"]);
         let removal = [
             (TENANCY_GROUP, &["tenants", "tenantmembers"][..]),
             (COMPUTE_GROUP, &["instancetypes", "computeclusters", "physicalmachines"][..]),
             (BILLING_GROUP, &["meters", "priceplans"][..]),
+            (NETWORK_GROUP, &NETWORK_KINDS[..]),
         ]
         .map(|(group, kinds)| rule(&[group], VERSION, kinds, &["DELETE"]));
         let namespaces =
@@ -301,15 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn deleting_a_machine_asks_nobody() {
+    fn deleting_what_costs_asks_nobody() {
         let configuration = registration().validating("bundle");
         for rule in configuration.webhooks.unwrap().into_iter().flat_map(|hook| hook.rules.unwrap())
         {
             let deletes = rule.operations.unwrap().contains(&"DELETE".to_owned());
             let kinds = rule.resources.unwrap();
-            assert!(
-                !deletes || !kinds.iter().any(|kind| kind == "*/*" || kind == "virtualmachines")
-            );
+            let costing = ["*/*", "virtualmachines", "ipclaims", "vlans"];
+            assert!(!deletes || !kinds.iter().any(|kind| costing.contains(&kind.as_str())));
         }
     }
 }

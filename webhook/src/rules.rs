@@ -8,6 +8,7 @@ pub mod compute_cluster;
 pub mod instance_type;
 pub mod meter;
 pub mod namespace;
+pub mod network;
 pub mod physical_machine;
 pub mod price_plan;
 pub mod project;
@@ -21,7 +22,7 @@ pub(crate) mod scene;
 use crate::finding::Verdict;
 use crate::review::{Operation, Request, User};
 use crate::world::World;
-use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, TENANCY_GROUP};
+use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -90,6 +91,7 @@ pub fn judge(request: &Request, world: &World, now: Timestamp) -> Verdict {
         (BILLING_GROUP, "PricePlan") => {
             with(request, |change| price_plan::check(change, world, now))
         }
+        (NETWORK_GROUP, _) => network::judge(request, world),
         _ => Verdict::default(),
     }
 }

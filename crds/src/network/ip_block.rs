@@ -76,8 +76,12 @@ pub struct IPBlockStatus {
 }
 
 /// One address of a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.state == 'Released' || (self.pool != '' && self.uid != '' && self.tenant != '')").message("slots[]: a slot that is held, allocated or rests names its pool, uid and tenant"),
+    validation = Rule::new("(self.state == 'Quarantined') == has(self.until)").message("slots[].until: says when a slot that rests is free, and belongs to no other")
+)]
 pub struct Slot {
     /// The address less the first of the block.
     #[schemars(range(min = 0, max = 255))]

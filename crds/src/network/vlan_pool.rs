@@ -1,6 +1,6 @@
 //! VLANPool: ids of one fabric that are handed out, and who holds which.
 
-use super::{SlotState, TenantPattern, VlanRange};
+use super::{TenantPattern, VlanRange};
 use crate::shared::{Condition, ObjectName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -115,14 +115,14 @@ pub struct VlanOwner {
     /// The id.
     #[schemars(range(min = 1, max = 4094))]
     pub id: i64,
-    /// Held, Allocated, Quarantined or Released, as for an address.
-    pub state: SlotState,
+    /// Allocated to a VLAN, or Quarantined while it rests.
+    pub state: VlanState,
     /// UID of the VLAN that holds it, or did last.
     pub uid: String,
     /// Kind, namespace and name of that VLAN, for people; the UID decides.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The tenant of that VLAN.
+    /// Account id of the tenant of that VLAN, which no later tenant of the same name has.
     pub tenant: String,
     /// Since when it is in this state.
     pub since: Time,
@@ -132,6 +132,17 @@ pub struct VlanOwner {
     /// The sequence of this pool that wrote the allocation or the release.
     #[schemars(range(min = 0))]
     pub seq: i64,
+}
+
+/// What an id that is not free is doing. One object holds all of a claim, so an id is never held for later.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum VlanState {
+    /// A VLAN's.
+    Allocated,
+    /// Resting after its release.
+    Quarantined,
 }
 
 impl VLANPoolSpec {

@@ -53,6 +53,7 @@ fn rules(role: BuiltInRole) -> Vec<PolicyRule> {
     let tenancy =
         |verbs: &[&str]| rule(well_known::TENANCY_GROUP, &["projects", "tenantmembers"], verbs);
     let machines = |verbs: &[&str]| rule(well_known::COMPUTE_GROUP, &["virtualmachines"], verbs);
+    let network = |verbs: &[&str]| rule(well_known::NETWORK_GROUP, &["ipclaims", "vlans"], verbs);
     let workloads =
         ["pods", "pods/log", "services", "configmaps", "persistentvolumeclaims", "events"];
     let apps = ["deployments", "statefulsets", "daemonsets", "replicasets"];
@@ -60,6 +61,7 @@ fn rules(role: BuiltInRole) -> Vec<PolicyRule> {
         BuiltInRole::Owner | BuiltInRole::Admin => vec![
             tenancy(&WRITE),
             machines(&WRITE),
+            network(&WRITE),
             rule("", &workloads, &WRITE),
             rule("", &["secrets"], &WRITE),
             rule("apps", &apps, &WRITE),
@@ -67,15 +69,17 @@ fn rules(role: BuiltInRole) -> Vec<PolicyRule> {
         BuiltInRole::Developer => vec![
             tenancy(&READ),
             machines(&WRITE),
+            network(&WRITE),
             rule("", &workloads, &WRITE),
             rule("", &["secrets"], &WRITE),
             rule("apps", &apps, &WRITE),
         ],
-        BuiltInRole::Billing => vec![tenancy(&READ), machines(&READ)],
+        BuiltInRole::Billing => vec![tenancy(&READ), machines(&READ), network(&READ)],
         BuiltInRole::Auditor => {
             vec![
                 tenancy(&READ),
                 machines(&READ),
+                network(&READ),
                 rule("", &workloads, &READ),
                 rule("apps", &apps, &READ),
             ]

@@ -39,6 +39,11 @@ impl Scene {
         self.with("hosts", object)
     }
 
+    /// An object of the network: `spaces`, `prefixes`, `pools`, `blocks`, `vlan-pools`, `vlans` or `zones`.
+    pub fn network(self, kind: &'static str, object: Value) -> Self {
+        self.with(kind, object)
+    }
+
     pub fn namespace(self, name: &str, tenant: &str, uid: &str, role: &str) -> Self {
         let labels = json!({ TENANT_LABEL: tenant, TENANT_UID_LABEL: uid, ROLE_LABEL: role });
         self.with("namespaces", json!({ "metadata": { "name": name, "labels": labels } }))
@@ -80,6 +85,13 @@ impl Scene {
             machines: self.store("machines"),
             meters: self.store("meters"),
             plans: self.store("plans"),
+            spaces: self.store("spaces"),
+            prefixes: self.store("prefixes"),
+            pools: self.store("pools"),
+            blocks: self.store("blocks"),
+            vlan_pools: self.store("vlan-pools"),
+            vlans: self.store("vlans"),
+            zones: self.store("zones"),
             namespaces: self.store("namespaces"),
             fetched: None,
         }

@@ -4,6 +4,7 @@
 //! billing has not acknowledged can be neither changed nor dropped, and no number ever goes back.
 
 use super::Change;
+use super::network::interfaces;
 use crate::finding::{Verdict, named};
 use crate::review::Operation;
 use crate::world::World;
@@ -21,6 +22,10 @@ pub fn check(change: &Change<VirtualMachine>, world: &World) -> Verdict {
             payer(change, world, &mut verdict);
         }
         references(change, machine, world, &mut verdict);
+        if change.operation == Operation::Create {
+            let namespace = change.namespace.as_deref().unwrap_or_default();
+            interfaces::check(namespace, &machine.spec.networks, world, &mut verdict);
+        }
         place(change, machine, &mut verdict);
     }
     if let (Operation::Update, Some(old), Some(new)) = (change.operation, &change.old, &change.new)

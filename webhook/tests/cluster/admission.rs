@@ -14,10 +14,17 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 const TENANCY: &str = "tenancy.freehold.dev/v1alpha1";
-const COMPUTE: &str = "compute.freehold.dev/v1alpha1";
+pub const COMPUTE: &str = "compute.freehold.dev/v1alpha1";
 const BILLING: &str = "billing.freehold.dev/v1alpha1";
+pub const NETWORK: &str = "network.freehold.dev/v1alpha1";
 
-fn object(version: &str, kind: &str, namespace: Option<&str>, name: &str, spec: Value) -> Value {
+pub fn object(
+    version: &str,
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+    spec: Value,
+) -> Value {
     let mut metadata = json!({ "name": name });
     if let Some(namespace) = namespace {
         metadata["namespace"] = json!(namespace);
@@ -25,7 +32,7 @@ fn object(version: &str, kind: &str, namespace: Option<&str>, name: &str, spec: 
     json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec })
 }
 
-fn tenant(name: &str, extra: &Value) -> Value {
+pub fn tenant(name: &str, extra: &Value) -> Value {
     let mut spec = json!({ "type": "Enterprise", "displayName": "T", "currency": "EUR",
         "paymentMode": "Postpaid", "planRef": { "name": "to-come" } });
     merge(&mut spec, extra);
@@ -80,22 +87,22 @@ fn host(name: &str, cluster: &str, node: &str) -> Value {
     object(COMPUTE, "PhysicalMachine", None, name, spec)
 }
 
-fn namespace(name: &str, tenant: &str, uid: &str, role: &str) -> Value {
+pub fn namespace(name: &str, tenant: &str, uid: &str, role: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": {
         "tenancy.freehold.dev/tenant": tenant, "tenancy.freehold.dev/tenant-uid": uid,
         "tenancy.freehold.dev/role": role } } })
 }
 
 /// Two tenants as the operator leaves them; `name` differs from test to test.
-struct Estate {
-    name: String,
-    operator: Client,
-    admin: Client,
-    uid: String,
+pub struct Estate {
+    pub name: String,
+    pub operator: Client,
+    pub admin: Client,
+    pub uid: String,
 }
 
 impl Estate {
-    async fn found() -> Result<Self> {
+    pub async fn found() -> Result<Self> {
         let unique = uuid_of(&json!(std::process::id()), 6);
         let name = format!("a{unique}");
         let operator = client_as(Some(crate::hook::OPERATOR)).await?;
@@ -109,25 +116,25 @@ impl Estate {
         Ok(estate)
     }
 
-    fn home(&self) -> String {
+    pub fn home(&self) -> String {
         format!("tn-{}", self.name)
     }
 
-    fn room(&self) -> String {
+    pub fn room(&self) -> String {
         format!("tn-{}-web", self.name)
     }
 
-    fn named(&self, name: &str) -> String {
+    pub fn named(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
 
     /// Puts an object there, as the operator.
-    async fn put(&self, object: &Value) -> Result<()> {
+    pub async fn put(&self, object: &Value) -> Result<()> {
         Ok(through(&self.operator, Door::Apply, false, object).await?)
     }
 
     /// Making `object` comes to `expected` by every door, and a refusal leaves nothing.
-    async fn making(&self, object: &Value, expected: Option<&str>) -> Result<()> {
+    pub async fn making(&self, object: &Value, expected: Option<&str>) -> Result<()> {
         for door in MAKING {
             comes_to(&self.admin, door, object, expected).await?;
             if let Some(field) = expected {
@@ -143,7 +150,12 @@ impl Estate {
     }
 
     /// Changing an object that is there comes to `expected` by every door, and a refusal changes nothing.
-    async fn changing(&self, doors: &[Door], object: &Value, expected: Option<&str>) -> Result<()> {
+    pub async fn changing(
+        &self,
+        doors: &[Door],
+        object: &Value,
+        expected: Option<&str>,
+    ) -> Result<()> {
         let name = object["metadata"]["name"].as_str().context("name")?;
         let api = api_of(&self.admin, object)?;
         for door in doors {
@@ -163,8 +175,17 @@ impl Estate {
 }
 
 /// Everything that tests here make, what uses something before what it uses.
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 19] = [
     (COMPUTE, "VirtualMachine"),
+    (NETWORK, "IPClaim"),
+    (NETWORK, "VLAN"),
+    (NETWORK, "IPBlock"),
+    (NETWORK, "IPPool"),
+    (NETWORK, "VLANPool"),
+    (NETWORK, "VLANFabric"),
+    (NETWORK, "Prefix"),
+    (NETWORK, "AddressSpace"),
+    (NETWORK, "SecurityZone"),
     (TENANCY, "TenantMember"),
     (TENANCY, "Project"),
     (COMPUTE, "PhysicalMachine"),
@@ -178,7 +199,7 @@ const KINDS: [(&str, &str); 10] = [
 
 impl Estate {
     /// Takes everything away again, as the operator: other suites use the same cluster.
-    async fn clear(self) -> Result<()> {
+    pub async fn clear(self) -> Result<()> {
         for (version, kind) in KINDS {
             let every = api_of(&self.operator, &json!({ "apiVersion": version, "kind": kind }))?;
             for found in every.list(&ListParams::default()).await? {

@@ -117,6 +117,7 @@ pub enum Door {
     Create,
     Replace,
     MergePatch,
+    JsonPatch,
     Apply,
     ReplaceStatus,
     PatchStatus,
@@ -127,7 +128,7 @@ pub enum Door {
 /// Doors that make an object.
 pub const MAKING: [Door; 2] = [Door::Create, Door::Apply];
 /// Doors that change one.
-pub const CHANGING: [Door; 3] = [Door::Replace, Door::MergePatch, Door::Apply];
+pub const CHANGING: [Door; 4] = [Door::Replace, Door::MergePatch, Door::JsonPatch, Door::Apply];
 
 /// The requests for the kind that `object` says it is.
 pub fn api_of(client: &Client, object: &Value) -> Result<Api<DynamicObject>> {
@@ -140,6 +141,14 @@ pub fn api_of(client: &Client, object: &Value) -> Result<Api<DynamicObject>> {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     })
+}
+
+/// A JSON patch that puts every part of `object` over what is there.
+fn edits_of(object: &Value) -> Result<Patch<()>, serde_json::Error> {
+    let parts = ["/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences", "/spec"];
+    let edit =
+        |place: &&str| Some(json!({ "op": "add", "path": place, "value": object.pointer(place)? }));
+    Ok(Patch::Json(serde_json::from_value(parts.iter().filter_map(edit).collect())?))
 }
 
 /// Sends `object` through a door. Replacing takes the present resource version.
@@ -168,6 +177,10 @@ pub async fn through(
         }
         Door::Replace => api.replace(&name, &post, &versioned().await?).await.map(drop),
         Door::MergePatch => api.patch(&name, &patch, &Patch::Merge(object)).await.map(drop),
+        Door::JsonPatch => {
+            let edits = edits_of(object).map_err(kube::Error::SerdeError)?;
+            api.patch(&name, &patch, &edits).await.map(drop)
+        }
         Door::Apply => api.patch(&name, &apply, &Patch::Apply(object)).await.map(drop),
         Door::ReplaceStatus => {
             api.replace_status(&name, &post, &versioned().await?).await.map(drop)

@@ -3,4 +3,5 @@
 
 mod admission;
 mod hook;
+mod network;
 mod rotation;
