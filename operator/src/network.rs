@@ -6,17 +6,24 @@ pub mod pool;
 pub mod prefix;
 pub mod space;
 pub mod tree;
+pub mod vlan;
+pub mod vlan_pool;
+pub mod vlans;
+pub mod zone;
 
 mod housekeeping;
 mod text;
 
 use crate::world::World;
-use crds::network::{AddressSpace, ClaimPhase, IPClaim, IPPool, Prefix};
+use crds::network::{
+    AddressSpace, ClaimPhase, IPClaim, IPPool, Prefix, SecurityZone, VLAN, VLANPool,
+};
 use kube::ResourceExt;
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::ErrorChain;
 use operator_kit::controller::{Controller, Queue, Seen, Wiring};
-use std::sync::{Arc, Weak};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Claims worked on at once: as many as one write of a block is worth.
 const CLAIMS_AT_ONCE: u16 = 128;
@@ -60,8 +67,14 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
             world.claims.push_in(&namespace.name_any(), &queue);
         }
     });
+    let (vlan_pools, vlan_pool) =
+        wiring.controller("vlan-pool", &world.vlan_pools, vlan_pool::reconcile);
+    let (vlans, vlan) = wiring.controller("vlan", &world.vlan_claims, vlan::reconcile);
+    vlan_events(world, &vlan_pools, &vlans);
+    let (zones, zone) = wiring.surveyor("security-zone", &world.zones, zone::reconcile);
+    zone_events(world, &zones);
     let housekeeping = housekeeping::run(world, pools, wiring.stop.clone());
-    vec![claim, pool, prefix, space, Box::pin(housekeeping)]
+    vec![claim, pool, prefix, space, vlan_pool, vlan, zone, Box::pin(housekeeping)]
 }
 
 /// What a prefix is goes down the tree, what is used of it goes up.
@@ -126,6 +139,95 @@ fn tree_events(
             if let Some(space) = &status.space {
                 queues.1.push(ObjectRef::new(space));
             }
+        }
+    });
+}
+
+/// A zone's policies follow its networks, who uses it, and what somebody else did to them.
+fn zone_events(world: &Arc<World>, zones: &Queue<SecurityZone>) {
+    let (near, queue) = (Arc::downgrade(world), zones.clone());
+    let push_all = move || {
+        if let Some(world) = near.upgrade() {
+            world.zones.push_all(&queue);
+        }
+    };
+    let (push, seen) = (push_all.clone(), Seen::default());
+    world.zones.on_change(move |zone| {
+        // Trust is between zones: a change of one concerns all.
+        if seen.differs(zone, zone.metadata.generation) {
+            push();
+        }
+    });
+    let (push, seen) = (push_all.clone(), Seen::default());
+    world.prefixes.on_change(move |prefix| {
+        let status = prefix.status.as_ref();
+        let aspect = status.map(|status| (status.cidr.clone(), status.zone.clone()));
+        if seen.differs(prefix, (aspect, prefix.metadata.deletion_timestamp.is_some())) {
+            push();
+        }
+    });
+    let push = push_all.clone();
+    world.policies.on_change(move |policy| {
+        if policy.name_any() == zone::policy::NAME {
+            push();
+        }
+    });
+    let (push, seen) = (push_all, Seen::default());
+    world.vlan_claims.on_change(move |vlan| {
+        if seen.differs(vlan, vlan.status.as_ref().and_then(|status| status.zone.clone())) {
+            push();
+        }
+    });
+    let (near, queue) = (Arc::downgrade(world), zones.clone());
+    let seen = Mutex::new(BTreeSet::new());
+    world.claims.on_change(move |claim| {
+        let pools =
+            zone::first_uses(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), claim);
+        let Some(world) = near.upgrade() else { return };
+        for zone in pools.iter().filter_map(|pool| zone::zone_of(&world, pool)) {
+            queue.push(ObjectRef::new(&zone));
+        }
+    });
+}
+
+/// What a VLAN waits for: its pool, room in it, the zone of its prefix, its namespace.
+fn vlan_events(world: &Arc<World>, pools: &Queue<VLANPool>, vlans: &Queue<VLAN>) {
+    let push_unbound = |world: &Weak<World>, queue: &Queue<VLAN>| {
+        let Some(world) = world.upgrade() else { return };
+        let is_unbound = |vlan: &VLAN| {
+            vlan.status.as_ref().and_then(|status| status.phase) != Some(ClaimPhase::Bound)
+        };
+        let mut unbound = world.vlan_claims.store().state_filter(is_unbound);
+        unbound.sort_by_cached_key(|vlan| (vlan.creation_timestamp(), vlan.uid()));
+        for vlan in unbound {
+            queue.push(ObjectRef::from_obj(vlan.as_ref()));
+        }
+    };
+    let (near, queue, seen) = (Arc::downgrade(world), vlans.clone(), Seen::default());
+    world.vlan_pools.on_change(move |pool| {
+        let free = pool.status.as_ref().and_then(|status| status.free.clone());
+        if seen.differs(pool, (pool.metadata.generation, free)) {
+            push_unbound(&near, &queue);
+        }
+    });
+    let (near, queue, seen) = (Arc::downgrade(world), vlans.clone(), Seen::default());
+    world.prefixes.on_change(move |prefix| {
+        if seen.differs(prefix, prefix.status.as_ref().and_then(|status| status.zone.clone())) {
+            push_unbound(&near, &queue);
+        }
+    });
+    let (near, queue) = (Arc::downgrade(world), vlans.clone());
+    world.namespaces.on_change(move |namespace| {
+        if let Some(world) = near.upgrade() {
+            world.vlan_claims.push_in(&namespace.name_any(), &queue);
+        }
+    });
+    // A pool that was refused its ranges may get them when the register changes.
+    let (near, queue) = (Arc::downgrade(world), pools.clone());
+    world.fabrics.on_change(move |fabric| {
+        let (name, Some(world)) = (fabric.name_any(), near.upgrade()) else { return };
+        for pool in world.vlan_pools.store().state_filter(|pool| pool.spec.fabric == name) {
+            queue.push(ObjectRef::from_obj(pool.as_ref()));
         }
     });
 }

@@ -8,13 +8,17 @@ use crate::compute::allocation::room::Rooms;
 use crate::compute::{self, Providers};
 use crate::network::addresses::Addresses;
 use crate::network::tree::Tree;
+use crate::network::vlans::Vlans;
 use crate::{network, tenancy};
-use crds::network::{AddressSpace, IPBlock, IPClaim, IPPool, Prefix, SecurityZone};
+use crds::network::{
+    AddressSpace, IPBlock, IPClaim, IPPool, Prefix, SecurityZone, VLAN, VLANFabric, VLANPool,
+};
 use crds::{
     ComputeCluster, InstanceType, PhysicalMachine, Project, Tenant, TenantMember, VirtualMachine,
 };
 use ids::well_known;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::cache::{Cache, Watches};
@@ -51,8 +55,16 @@ pub struct World {
     pub blocks: Arc<Cache<IPBlock>>,
     /// What tenants ask of pools.
     pub claims: Arc<Cache<IPClaim>>,
+    /// Pools of VLAN ids.
+    pub vlan_pools: Arc<Cache<VLANPool>>,
+    /// Which pool has which ids of a fabric.
+    pub fabrics: Arc<Cache<VLANFabric>>,
+    /// What tenants ask of those.
+    pub vlan_claims: Arc<Cache<VLAN>>,
     /// Security zones.
     pub zones: Arc<Cache<SecurityZone>>,
+    /// Network policies, ours and others'.
+    pub policies: Arc<Cache<NetworkPolicy>>,
     /// Namespaces, ours and others'.
     pub namespaces: Arc<Cache<Namespace>>,
     /// Writes declared objects.
@@ -65,6 +77,8 @@ pub struct World {
     pub bookings: Bookings,
     /// The one who writes the tables of prefixes and pools in their parents.
     pub tree: Tree,
+    /// The one who writes tables of VLAN ids.
+    pub vlans: Vlans,
     /// The one who writes blocks of addresses.
     pub addresses: Addresses,
     /// Claims that the above wakes.
@@ -90,6 +104,9 @@ impl World {
         let applier = Applier::new(client.clone(), well_known::OPERATOR_MANAGER, fence.clone());
         let hosts = watches.cache();
         let (spaces, prefixes, blocks) = (watches.cache(), watches.cache(), watches.cache());
+        let (vlan_pools, fabrics) = (watches.cache(), watches.cache());
+        let (pools, registers) = (Arc::clone(&vlan_pools), Arc::clone(&fabrics));
+        let vlans = Vlans::new(pools, registers, &applier, Arc::clone(&clock));
         let tree = Tree::new(Arc::clone(&prefixes), Arc::clone(&spaces), &applier);
         let woken = Arc::new(OnceLock::new());
         let (near, wake_clock) = (Arc::clone(&woken), Arc::clone(&clock));
@@ -108,10 +125,15 @@ impl World {
             pools: watches.cache(),
             blocks,
             claims: watches.cache(),
+            vlan_pools,
+            fabrics,
+            vlan_claims: watches.cache(),
             zones: watches.cache(),
+            policies: watches.cache(),
             namespaces: watches.cache(),
             bookings: Bookings::new(hosts, applier.clone()),
             tree,
+            vlans,
             addresses,
             woken,
             applier,

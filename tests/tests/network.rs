@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use crds::network::{AddressSpace, ClaimPhase, IPBlock, IPClaim, IPPool, Prefix, SlotState};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -42,6 +42,10 @@ pub const MEMBER_FINALIZER: &str = "tenancy.freehold.dev/member";
 pub const MACHINE_FINALIZER: &str = "compute.freehold.dev/machine";
 /// Holds an IPClaim until its addresses are given back.
 pub const CLAIM_FINALIZER: &str = "network.freehold.dev/claim";
+/// Holds a VLAN until its id is given back.
+pub const VLAN_FINALIZER: &str = "network.freehold.dev/vlan";
+/// Holds a VLANPool while VLANs have ids of it.
+pub const VLAN_POOL_FINALIZER: &str = "network.freehold.dev/vlan-pool";
 /// Holds a Prefix or an AddressSpace while something is booked in it, and until its own place is given back.
 pub const TREE_FINALIZER: &str = "network.freehold.dev/tree";
 /// Holds an IPPool while claims have addresses of it.
@@ -51,6 +55,8 @@ pub const METERING_FINALIZER: &str = "billing.freehold.dev/metering";
 
 /// Field manager of the operator's writes.
 pub const OPERATOR_MANAGER: &str = "freehold-operator";
+/// Field manager of the tables of VLAN ids and the registers of fabrics.
+pub const VLAN_MANAGER: &str = "freehold-vlans";
 /// Field manager of the tables of prefixes and pools in their parents.
 pub const TREE_MANAGER: &str = "freehold-tree";
 /// Field manager of the blocks of addresses.

@@ -9,9 +9,10 @@ use super::text::{Unreadable, address};
 use crate::report::Verdict;
 use crate::world::World;
 use calendar::Instant;
+use crds::Tenant;
 use crds::network::{
     AddressFamily, ClaimExplanation, ClaimPhase, ClaimedAddress, IPClaim, IPClaimStatus, IPPool,
-    PassedOver,
+    Isolation, PassedOver,
 };
 use ids::{AccountId, ResourceUid, well_known};
 use ipam::address::{Address, BlockId, Cidr, Family};
@@ -115,6 +116,7 @@ fn resolve(object: &IPClaim, world: &World, uid: ResourceUid) -> Result<Wanted, 
         return Err(Verdict::Waiting("TenantNotReady", message));
     };
     let (space, pools) = pools(object, world, &tenant.name_any())?;
+    has_its_vlan(world, &pools, &tenant)?;
     let refused = |error: Unreadable| Verdict::Refused("InvalidClaim", error.to_string());
     let named = object.spec.address.as_ref();
     let named = named.map(|text| address("spec.address", text.as_str())).transpose();
@@ -191,6 +193,25 @@ fn pools(
     };
     pools.retain(|pool| space_of(pool).as_ref() == Some(&space));
     Ok((space, pools))
+}
+
+/// In a zone with a VLAN for each tenant, addresses come after the VLAN.
+fn has_its_vlan(world: &World, pools: &[Arc<IPPool>], tenant: &Tenant) -> Result<(), Verdict> {
+    let zones = pools.iter().filter_map(|pool| pool.status.as_ref()?.zone.as_ref());
+    let per_tenant = |zone: &&String| {
+        let zone = world.zones.get(zone, None);
+        zone.is_some_and(|zone| zone.spec.isolation() == Isolation::PerTenantVlan)
+    };
+    let Some(zone) = zones.into_iter().find(per_tenant) else { return Ok(()) };
+    let namespaces: BTreeSet<String> =
+        world.namespaces_of(tenant).iter().map(|namespace| namespace.name_any()).collect();
+    if super::zone::has_vlan(world, &namespaces, zone) {
+        return Ok(());
+    }
+    let message = format!(
+        "zone {zone} gives each tenant a VLAN of its own; create a VLAN from a VLANPool of that zone first"
+    );
+    Err(Verdict::Waiting("VLANRequired", message))
 }
 
 /// The families as declared; else the named address's, the named pool's, or IPv4.

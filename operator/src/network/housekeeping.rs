@@ -4,7 +4,7 @@
 //! that telling costs nothing beside claiming.
 
 use crate::world::World;
-use crds::network::IPPool;
+use crds::network::{IPPool, VLANPool};
 use ids::ResourceUid;
 use kube::ResourceExt;
 use kube_runtime::reflector::ObjectRef;
@@ -48,6 +48,10 @@ pub fn run(
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             let freed = world.addresses.tick().await;
             super::tried_again("rested addresses could not be freed", freed);
+            for pool in world.vlan_pools.store().state_filter(rests_enough(&world)) {
+                let freed = world.vlans.tick(&pool.name_any()).await;
+                super::tried_again("rested VLAN ids could not be freed", freed);
+            }
             let changed =
                 std::mem::take(&mut *dirty.lock().unwrap_or_else(PoisonError::into_inner));
             let is_meant = |pool: &IPPool| {
@@ -60,5 +64,14 @@ pub fn run(
             }
         }
         "addresses' housekeeping"
+    }
+}
+
+/// Whether an id of a pool has rested long enough.
+fn rests_enough(world: &World) -> impl Fn(&VLANPool) -> bool + use<> {
+    let now = world.clock.now();
+    move |pool| {
+        let owners = pool.status.iter().flat_map(|status| &status.owners);
+        owners.filter_map(|owner| owner.until.as_ref()).any(|until| until.0 <= now)
     }
 }

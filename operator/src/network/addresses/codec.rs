@@ -1,13 +1,12 @@
 //! Blocks as objects store them, and as the allocator reads them.
 
+use crate::network::text::seconds;
 use calendar::Instant;
 use crds::ObjectName;
 use crds::network::{Cidr, IPBlock, IPBlockSpec, IPBlockStatus, Slot, SlotState};
 use ids::AccountId;
 use ipam::address::{self, BlockId};
 use ipam::block::{self, Block, BlockRefused};
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 /// Why an object is no block.
@@ -150,18 +149,11 @@ fn remembered(index: u8, seq: u64) -> Slot {
     }
 }
 
-/// Objects store whole seconds; the end of a rest is never early.
-fn seconds(instant: Instant, up: bool) -> Time {
-    let exact = instant.to_timestamp();
-    let whole = exact.as_second();
-    let next = up && exact.subsec_nanosecond() > 0;
-    Time(Timestamp::from_second(whole.saturating_add(i64::from(next))).unwrap_or(exact))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use ids::ResourceUid;
+    use jiff::Timestamp;
 
     #[test]
     fn a_block_comes_back_as_it_was_written() {

@@ -1,0 +1,197 @@
+//! VLAN → an id of a pool, told in its status; given back before the object goes.
+
+use crate::report::Verdict;
+use crate::world::World;
+use calendar::Instant;
+use crds::network::{ClaimPhase, VLAN, VLANPool, VLANStatus};
+use ids::{AccountId, ResourceUid, well_known};
+use ipam::vlan::{VlanClaim, VlanId, VlanRefusal, VlanVerdict};
+use kube::{Resource, ResourceExt};
+use operator_kit::apply::ApplyError;
+use operator_kit::cache::key_of;
+use operator_kit::controller::Outcome;
+use operator_kit::group_commit::CommitError;
+use operator_kit::status::ReportError;
+use std::sync::Arc;
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object has no usable UID; the API server gives every object one.
+    #[error("VLAN has no UID")]
+    NoUid,
+    /// The pool's table could not be written.
+    #[error("book an id for VLAN")]
+    Commit(#[from] CommitError),
+    /// A finalizer could not be written.
+    #[error("hold VLAN")]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error("report on VLAN")]
+    Report(#[from] ReportError),
+    /// The status could not be built.
+    #[error("build status of VLAN")]
+    Build(#[from] serde_json::Error),
+}
+
+/// One pass.
+pub async fn reconcile(object: Arc<VLAN>, world: Arc<World>) -> Result<Outcome, Error> {
+    let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
+    if object.metadata.deletion_timestamp.is_some() {
+        if object.finalizers().iter().any(|held| held == well_known::VLAN_FINALIZER) {
+            // Booked and not told is found in any pool that it may be in.
+            for pool in booked_in(&world, &uid.to_string()) {
+                world.vlans.release(&pool, uid).await?;
+            }
+            if let Some(pool) = object.status.as_ref().and_then(|status| status.pool.as_ref()) {
+                world.vlans.release(pool, uid).await?;
+            }
+            world.applier.remove_finalizer(object.as_ref(), well_known::VLAN_FINALIZER).await?;
+        }
+        return Ok(Outcome::Converged);
+    }
+    if world.applier.add_finalizers(object.as_ref(), &[well_known::VLAN_FINALIZER]).await? {
+        return Ok(Outcome::Converged);
+    }
+    let mut status = object.status.clone().unwrap_or_default();
+    if status.phase == Some(ClaimPhase::Bound) {
+        return Ok(Outcome::Converged);
+    }
+    let verdict = match resolve(&object, &world, uid) {
+        Err(verdict) => verdict,
+        Ok((claim, pools)) => serve(&world, claim, &pools, &mut status).await?,
+    };
+    let generation = object.metadata.generation;
+    let is_bound = matches!(verdict, Verdict::Ready(..));
+    status.phase = Some(if is_bound { ClaimPhase::Bound } else { ClaimPhase::Pending });
+    status.observed_generation = generation;
+    verdict.write(&mut status.conditions, generation, world.clock.now());
+    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
+    let after = serde_json::to_value(status)?;
+    world.reporter.report(object.as_ref(), &before, &after).await?;
+    Ok(verdict.outcome())
+}
+
+/// Pools in which the cache shows an id of this owner.
+fn booked_in(world: &World, uid: &str) -> Vec<String> {
+    let has = |pool: &VLANPool| {
+        pool.status.as_ref().is_some_and(|status| status.owners.iter().any(|one| one.uid == uid))
+    };
+    world.vlan_pools.store().state_filter(has).iter().map(|pool| pool.name_any()).collect()
+}
+
+type Wanted = (VlanClaim, Vec<Arc<VLANPool>>);
+
+/// The claim as declared, and the pools it may be served from, the preferred one first; or what is missing.
+fn resolve(object: &VLAN, world: &World, uid: ResourceUid) -> Result<Wanted, Verdict> {
+    let namespace = object.namespace().unwrap_or_default();
+    let Some(tenant) = world.tenant_of_namespace(&namespace) else {
+        let message = format!(
+            "namespace {namespace} belongs to no tenant; create the VLAN in a project's namespace"
+        );
+        return Err(Verdict::Refused("NotATenantNamespace", message));
+    };
+    let Some(account) = tenant.account_id().and_then(|text| text.parse::<AccountId>().ok()) else {
+        let message = format!("tenant {} has no account yet", tenant.name_any());
+        return Err(Verdict::Waiting("TenantNotReady", message));
+    };
+    let id = match object.spec.id.map(|id| u16::try_from(id).map(VlanId::new)) {
+        None => None,
+        Some(Ok(Ok(id))) => Some(id),
+        Some(_) => {
+            let message = "spec.id: must be from 1 to 4094".to_owned();
+            return Err(Verdict::Refused("InvalidId", message));
+        }
+    };
+    let mut pools = world.vlan_pools.store().state_filter(|pool| {
+        let named = object.spec.pool_ref.as_ref().is_some_and(|name| name.name == pool.name_any());
+        let chosen =
+            object.spec.pool_selector.as_ref().is_some_and(|one| one.matches(pool.labels()));
+        (named || chosen) && pool.meta().deletion_timestamp.is_none()
+    });
+    if pools.is_empty() {
+        let message = "spec: there is no such VLANPool".to_owned();
+        return Err(Verdict::Waiting("PoolNotFound", message));
+    }
+    pools.retain(|pool| pool.spec.allows(&tenant.name_any()));
+    if pools.is_empty() {
+        let message = format!(
+            "the pool is not open to tenant {}; its operator has to add the tenant to spec.allowedTenants",
+            tenant.name_any()
+        );
+        return Err(Verdict::Waiting("NotAllowed", message));
+    }
+    agree(object, world, &mut pools)?;
+    pools.sort_by_cached_key(|pool| pool.name_any());
+    let created = object.creation_timestamp();
+    let created = created.map_or(Instant::EPOCH, |time| Instant::from_timestamp(time.0));
+    let reference = Arc::from(key_of(object));
+    Ok((VlanClaim { uid, created, reference, tenant: account, id }, pools))
+}
+
+/// A VLAN that reaches a prefix is in the prefix's zone.
+fn agree(object: &VLAN, world: &World, pools: &mut Vec<Arc<VLANPool>>) -> Result<(), Verdict> {
+    let Some(name) = object.spec.prefix_ref.as_ref().map(|prefix| &prefix.name) else {
+        return Ok(());
+    };
+    let Some(prefix) = world.prefixes.get(name, None) else {
+        let message = format!("spec.prefixRef.name: there is no Prefix {name}");
+        return Err(Verdict::Waiting("PrefixNotFound", message));
+    };
+    let zone = prefix.status.as_ref().and_then(|status| status.zone.clone());
+    pools.retain(|pool| pool.spec.zone_ref.as_ref().map(|zone| zone.name.clone()) == zone);
+    if pools.is_empty() {
+        let zone = zone.unwrap_or_else(|| "no zone".to_owned());
+        let message = format!(
+            "spec.prefixRef.name: Prefix {name} is in {zone}, and the pool is in another; name a pool of that zone"
+        );
+        return Err(Verdict::Refused("ZoneMismatch", message));
+    }
+    Ok(())
+}
+
+async fn serve(
+    world: &World,
+    claim: VlanClaim,
+    pools: &[Arc<VLANPool>],
+    status: &mut VLANStatus,
+) -> Result<Verdict, Error> {
+    let mut refused = Verdict::Waiting("PoolNotReady", "the pool is not ready yet".to_owned());
+    for pool in pools {
+        let name = pool.name_any();
+        match world.vlans.claim(&name, claim.clone()).await? {
+            Some(VlanVerdict::Bound { id, seq, .. }) => {
+                status.id = Some(i64::from(id.number()));
+                status.seq = i64::try_from(seq).ok();
+                status.fabric = Some(pool.spec.fabric.clone());
+                status.zone = pool.spec.zone_ref.as_ref().map(|zone| zone.name.clone());
+                status.pool = Some(name);
+                let message = "the id is the VLAN's until it is deleted".to_owned();
+                return Ok(Verdict::Ready("Bound", message));
+            }
+            Some(VlanVerdict::Refused(refusal)) => {
+                let message = format!("VLANPool {name}: {refusal}");
+                let reason = reason(&refusal);
+                refused = if refusal.waits() {
+                    Verdict::Waiting(reason, message)
+                } else {
+                    Verdict::Refused(reason, message)
+                };
+            }
+            None => {}
+        }
+    }
+    Ok(refused)
+}
+
+/// The constant word for a condition.
+const fn reason(refusal: &VlanRefusal) -> &'static str {
+    match refusal {
+        VlanRefusal::NotAllowed => "NotAllowed",
+        VlanRefusal::PoolDisabled => "PoolDisabled",
+        VlanRefusal::OutOfRange { .. } => "OutOfRange",
+        VlanRefusal::InUse { .. } => "InUse",
+        VlanRefusal::Quarantined { .. } => "Quarantined",
+        VlanRefusal::PoolExhausted => "PoolExhausted",
+    }
+}
