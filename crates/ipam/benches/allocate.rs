@@ -9,7 +9,7 @@
 //! for one address, 10 % for 2 to 4, 5 % for 8; a claim is given back at random whenever more than 40 % of the addresses
 //! are live. Released addresses rest for 300 s, and ten operations take a second.
 //!
-//! Run it as `cargo xtask bench allocate` or `cargo bench --package ipam`.
+//! Run it as `cargo xtask bench allocate` or `cargo bench --package ipam`, with names of strategies for these alone.
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 #![expect(
     clippy::unwrap_used,
@@ -69,7 +69,14 @@ fn main() {
         "{:<20}{:>12}{:>12}{:>14}{:>14}",
         "strategy", "IPv4", "IPv6", "release IPv4", "release IPv6"
     );
-    for (name, strategy) in STRATEGIES {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|text| !text.starts_with('-')).collect();
+    let chosen = || {
+        STRATEGIES
+            .into_iter()
+            .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|one| one == name))
+    };
+    for (name, strategy) in chosen() {
         let (claims4, releases4) = speed(strategy, "10.0.0.0/16", Families::V4);
         let (claims6, releases6) = speed(strategy, "2001:db8::/112", Families::V6);
         println!("{name:<20}{claims4:>12}{claims6:>12}{releases4:>14}{releases6:>14}");
@@ -86,7 +93,7 @@ fn main() {
         "live",
         "refused"
     );
-    for (name, strategy) in STRATEGIES {
+    for (name, strategy) in chosen() {
         scores(name, strategy);
     }
 }

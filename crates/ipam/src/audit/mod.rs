@@ -95,7 +95,8 @@ impl<Place: Ord + Copy> Report<Place> {
         if !is_late_enough || !self.is_complete || !earlier.is_complete {
             return Vec::new();
         }
-        let both = self.findings.iter().filter(|finding| earlier.findings.contains(finding));
+        let both =
+            self.findings.iter().filter(|finding| earlier.findings.binary_search(finding).is_ok());
         let gone = both.filter_map(|finding| match finding {
             Finding::OwnerGone { place, owner, seq } => Some((*place, *owner, *seq)),
             Finding::OwnerWithoutSlot { .. } | Finding::SeveralOwners { .. } => None,

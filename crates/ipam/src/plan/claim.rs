@@ -337,7 +337,7 @@ impl Space {
         Why { strategy, rule, taken_before, passed_over: PassedOver::default() }
     }
 
-    /// Takes an address for a claim, held until [`Space::settle`] knows better.
+    /// Takes an address for a claim.
     fn take(
         &mut self,
         claim: &Claim,
@@ -355,8 +355,10 @@ impl Space {
             self.set_block_tenant(id, Some(claim.tenant));
         }
         let seq = self.next_seq();
+        // One address is in one object; more are held until it is known where they lie.
+        let is_held = claim.count > 1 || claim.families == Families::Dual;
         let slot = Slot {
-            state: SlotState::Held,
+            state: if is_held { SlotState::Held } else { SlotState::Allocated },
             pool: key.0,
             owner: claim.uid,
             reference: Arc::clone(&claim.reference),
@@ -370,7 +372,7 @@ impl Space {
             attempt.touched.push(id);
         }
         attempt.taken.push((address, former));
-        attempt.bound.push(Bound { address, pool: key.0, seq, is_held: true, why: Some(why) });
+        attempt.bound.push(Bound { address, pool: key.0, seq, is_held, why: Some(why) });
     }
 
     /// Puts everything back as it was before the attempt, so that a view that tried and one that did not go on alike.
@@ -402,7 +404,8 @@ impl Space {
         if blocks.any(|block| Some(block) != first) {
             return;
         }
-        for bound in attempt.bound.iter_mut().filter(|bound| bound.why.is_some()) {
+        let is_new = |bound: &&mut Bound| bound.is_held && bound.why.is_some();
+        for bound in attempt.bound.iter_mut().filter(is_new) {
             let (id, index) = BlockId::of(bound.address);
             if let Some(entry) = self.blocks.get_mut(&id) {
                 // Held and allocated are the same to every index.

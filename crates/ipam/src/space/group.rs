@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Group {
     /// Ascending.
     pub(crate) lowest: BTreeSet<BlockId>,
+    /// By shelf, then ascending.
+    pub(crate) fullest: BTreeSet<(u16, BlockId)>,
     /// By shelf, each ascending; a shelf is never empty. A sorted list, because a seed chooses from it by number.
     pub(crate) shelves: BTreeMap<u16, Vec<BlockId>>,
     /// The same for blocks in which every free slot is beside a taken one.
@@ -24,6 +26,7 @@ impl Group {
     /// No block.
     pub(crate) const EMPTY: Self = Self {
         lowest: BTreeSet::new(),
+        fullest: BTreeSet::new(),
         shelves: BTreeMap::new(),
         crowded: BTreeMap::new(),
         unused: BTreeSet::new(),
@@ -32,6 +35,7 @@ impl Group {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.lowest.is_empty()
+            && self.fullest.is_empty()
             && self.shelves.is_empty()
             && self.crowded.is_empty()
             && self.unused.is_empty()
@@ -48,7 +52,10 @@ impl Group {
             Strategy::Sequential | Strategy::ExclusiveBlock => {
                 self.lowest.insert(block);
             }
-            Strategy::TenantRun | Strategy::Dispersed { .. } => {
+            Strategy::TenantRun => {
+                self.fullest.insert((standing.shelf, block));
+            }
+            Strategy::Dispersed { .. } => {
                 let row = self.rows(standing).entry(standing.shelf).or_default();
                 if let Err(place) = row.binary_search(&block) {
                     row.insert(place, block);
@@ -68,7 +75,10 @@ impl Group {
             Strategy::Sequential | Strategy::ExclusiveBlock => {
                 self.lowest.remove(&block);
             }
-            Strategy::TenantRun | Strategy::Dispersed { .. } => {
+            Strategy::TenantRun => {
+                self.fullest.remove(&(standing.shelf, block));
+            }
+            Strategy::Dispersed { .. } => {
                 let rows = self.rows(standing);
                 let Some(row) = rows.get_mut(&standing.shelf) else { return };
                 if let Ok(place) = row.binary_search(&block) {

@@ -6,7 +6,7 @@
 //! owner's UID. So the view never has to be rolled back by hand and nothing here is ever the only copy.
 //!
 //! Blocks and pools are the facts. Everything else (who owns what, what rests until when, which block is fullest) is an
-//! index over them, changed in one place, [`Space::put`], and compared with a recount by the audit and by the tests.
+//! index over them, changed in one place (`put`) and compared with a recount by the audit and by the tests.
 
 mod entry;
 mod group;

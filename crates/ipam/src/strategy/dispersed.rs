@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const BLOCKS_BEGUN_MAX: u128 = 256;
 /// Crowded blocks that are compared for the slot farthest from others, least-filled first.
 const BLOCKS_COMPARED_MAX: usize = 4;
-/// Blocks of the tenant that are probed, those with most of its addresses first.
+/// Blocks of the tenant that are probed, ascending.
 const OWN_BLOCKS_MAX: usize = 8;
 /// Vacant blocks that are tried: more than one only where pools share a block.
 const VACANT_TRIED_MAX: u128 = 16;
@@ -49,10 +49,9 @@ pub(super) fn choose(scope: &Scope<'_>, ask: &Ask, strict: bool) -> Result<Choic
 /// In a block in which the tenant is already.
 fn own(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
     let presence = scope.side.runs.of(ask.tenant)?;
-    presence
-        .blocks_by_count()
-        .take(OWN_BLOCKS_MAX)
-        .find_map(|id| isolated(scope, ask, id).filter(|choice| scope.is_available(choice.address)))
+    presence.blocks().take(OWN_BLOCKS_MAX).find_map(|(id, _)| {
+        isolated(scope, ask, id).filter(|choice| scope.is_available(choice.address))
+    })
 }
 
 /// The isolated slot of a block that probing meets first.

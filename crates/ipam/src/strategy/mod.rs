@@ -10,75 +10,17 @@ mod passed;
 mod seed;
 mod sequential;
 mod tenant_run;
+mod why;
 
 pub use passed::PassedOver;
 pub use seed::Seed;
+pub use why::{Rule, Why};
 
 use crate::address::{Address, BlockId};
 use crate::block::SlotSet;
 use crate::pool::Strategy;
 use crate::space::{Group, Side, Space};
 use ids::AccountId;
-
-/// Why this address: the rule that chose it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// The claim asked for it by name.
-    Explicit,
-    /// The tenant had it under the same sticky key, and it was resting.
-    Sticky,
-    /// The lowest free one of the lowest eligible block.
-    Lowest,
-    /// A free neighbour of the tenant's longest run that has one.
-    NeighbourOfRun {
-        /// Where the run began.
-        run_first: Address,
-        /// How many addresses it had.
-        run_length: u128,
-    },
-    /// Nearest to the tenant's run, in the block with most of its addresses.
-    NearRun {
-        /// How far from the run.
-        distance: u16,
-    },
-    /// In the fullest block that fits the whole count.
-    FullestBlock {
-        /// Free slots of the block before.
-        free: u16,
-    },
-    /// In a block that did not exist.
-    FreshBlock,
-    /// Probed from a slot given by the seed, in a least-filled block, and without a foreign neighbour.
-    Seeded {
-        /// Where probing began.
-        start: u8,
-    },
-    /// Nothing was isolated: farthest from others.
-    Farthest {
-        /// Slots to the nearest foreign one.
-        distance: u16,
-    },
-    /// Never used before, the lowest of those.
-    NeverUsed,
-    /// Given back longest ago.
-    OldestRelease {
-        /// Number of that release.
-        seq: u64,
-    },
-}
-
-/// Why this address, in full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Why {
-    /// The pool's strategy.
-    pub strategy: Strategy,
-    /// The rule that chose.
-    pub rule: Rule,
-    /// Slots of the block that were not free before.
-    pub taken_before: u16,
-    /// Candidates that came first and did not do.
-    pub passed_over: PassedOver,
-}
 
 /// What is asked of a strategy.
 pub(crate) struct Ask {

@@ -11,7 +11,8 @@ use crate::block::SlotSet;
 use crate::space::Presence;
 use std::cmp::Reverse;
 
-/// How many runs, and blocks, of a tenant are looked at, best first: a bound on the work for a tenant in tatters.
+/// How many open runs of a tenant are looked at, longest first: only where a run ends with its block can an open run turn
+/// out closed.
 const LOOKED_AT_MAX: usize = 64;
 
 pub(super) fn choose(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
@@ -43,19 +44,27 @@ fn neighbour(scope: &Scope<'_>, presence: &Presence) -> Option<Choice> {
 }
 
 fn near(scope: &Scope<'_>, presence: &Presence) -> Option<Choice> {
-    presence.blocks_by_count().take(LOOKED_AT_MAX).find_map(|id| {
-        let free = scope.free(id);
-        // One look decides for the block, which is of one group as a whole.
-        free.lowest().filter(|index| scope.is_available(id.address(*index)))?;
-        let own = longest(scope.own_live(id))?;
-        let below = free.and(SlotSet::up_to(own.lowest()?)).highest();
-        let above = free.and(SlotSet::from(own.highest()?)).lowest();
-        let below = below.zip(own.lowest()).map(|(at, run)| (run.saturating_sub(at), at));
-        let above = above.zip(own.highest()).map(|(at, run)| (at.saturating_sub(run), at));
-        let (distance, index) = below.into_iter().chain(above).min()?;
-        let rule = Rule::NearRun { distance: u16::from(distance) };
-        Some(scope.choice(id, index, rule, SlotSet::EMPTY))
-    })
+    let open = scope.groups().fold(0_usize, |sum, group| sum.saturating_add(group.fullest.len()));
+    let most = |(id, count): (BlockId, u16)| (Reverse(count), id);
+    // Blocks that are the tenant's and have room, met from the shorter of both lists.
+    let best = if open < presence.blocks().len() {
+        let with_room = scope.groups().flat_map(|group| group.fullest.iter().map(|(_, id)| *id));
+        with_room.filter_map(|id| Some((id, presence.count_in(id)?))).map(most).min()
+    } else {
+        let has_room = |id: BlockId| {
+            let index = scope.free(id).lowest();
+            index.is_some_and(|index| scope.is_available(id.address(index)))
+        };
+        presence.blocks().filter(|(id, _)| has_room(*id)).map(most).min()
+    };
+    let (_, id) = best?;
+    let (free, own) = (scope.free(id), longest(scope.own_live(id))?);
+    let (first, last) = (own.lowest()?, own.highest()?);
+    let below = free.and(SlotSet::up_to(first)).highest().map(|at| (first.saturating_sub(at), at));
+    let above = free.and(SlotSet::from(last)).lowest().map(|at| (at.saturating_sub(last), at));
+    let (distance, index) = below.into_iter().chain(above).min()?;
+    let rule = Rule::NearRun { distance: u16::from(distance) };
+    Some(scope.choice(id, index, rule, SlotSet::EMPTY))
 }
 
 /// The longest run of a set; ties to the lowest.
@@ -79,11 +88,11 @@ fn runs(slots: SlotSet) -> impl Iterator<Item = SlotSet> {
 }
 
 fn fullest(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
-    let shelves = scope.groups().filter_map(|group| {
-        let (free, shelf) = group.shelves.range(ask.remaining..).next()?;
-        Some((*free, *shelf.first()?))
-    });
-    let (free, id) = shelves.min()?;
+    let least = BlockId::new(scope.side.territory.family(), 0)?;
+    let fitting = scope
+        .groups()
+        .filter_map(|group| group.fullest.range((ask.remaining, least)..).next().copied());
+    let (free, id) = fitting.min()?;
     let index = gap(scope.free(id), ask.remaining)?;
     Some(scope.choice(id, index, Rule::FullestBlock { free }, SlotSet::EMPTY))
 }
@@ -97,8 +106,9 @@ fn fresh(scope: &Scope<'_>) -> Option<Choice> {
 /// For more than any block has left: the emptiest.
 fn any(scope: &Scope<'_>) -> Option<Choice> {
     let emptiest = scope.groups().filter_map(|group| {
-        let (free, shelf) = group.shelves.last_key_value()?;
-        Some((Reverse(*free), *shelf.first()?))
+        let (free, _) = group.fullest.last()?;
+        let first = group.fullest.iter().rev().take_while(|(other, _)| other == free).last();
+        first.map(|(free, id)| (Reverse(*free), *id))
     });
     let (Reverse(free), id) = emptiest.min()?;
     let index = gap(scope.free(id), u16::MAX)?;

@@ -55,7 +55,7 @@ fn whole(strategy: Strategy) -> Vec<Pool> {
 fn explore(name: &str, pools: impl Fn() -> Vec<Pool> + RefUnwindSafe, pools_change: bool) {
     const CASES: u64 = 16;
     const RUN: u64 = 250;
-    let operations = number("FREEHOLD_IPAM_OPERATIONS", 12_000) / CASES;
+    let operations = number("FREEHOLD_IPAM_OPERATIONS", 10_000) / CASES;
     let first = number("FREEHOLD_IPAM_SEED", 1);
     for run in 0..operations.div_ceil(RUN) {
         let seed = first + run;

@@ -216,13 +216,11 @@ impl Question<'_> {
         gap(&free_in(*id), usize::MAX)
     }
 
-    /// Blocks with addresses of the tenant, most first.
+    /// Blocks with addresses of the tenant, ascending.
     fn own_blocks(&self) -> Vec<BlockId> {
         let own = self.own();
-        let own_in = |id: BlockId| own.range(id.address(0)..=id.address(255)).count();
         let mut blocks: Vec<BlockId> = own.iter().map(|one| block(*one)).collect();
         blocks.dedup();
-        blocks.sort_by_key(|id| (Reverse(own_in(*id)), *id));
         blocks
     }
 

@@ -404,11 +404,14 @@ impl World {
             object.deleting = true;
         }
         for _ in 0..200 {
+            if self.objects.is_empty() {
+                break;
+            }
             self.collect(0);
         }
         assert!(self.objects.is_empty() && self.plain.live.is_empty());
         self.now = self.now.plus_microseconds(1_000_000_000);
-        for _ in 0..50 {
+        for _ in 0..20 {
             self.run(0, Batch::default());
         }
         self.check();
