@@ -40,7 +40,7 @@ pub const PROJECT_FINALIZER: &str = "tenancy.freehold.dev/project";
 pub const MEMBER_FINALIZER: &str = "tenancy.freehold.dev/member";
 /// Held by the operator on a machine until the provider has none of that UID.
 pub const MACHINE_FINALIZER: &str = "compute.freehold.dev/machine";
-/// Holds an IPClaim until its addresses are given back.
+/// Holds an `IPClaim` until its addresses are given back.
 pub const CLAIM_FINALIZER: &str = "network.freehold.dev/claim";
 /// Held by the billing-controller on a metered object until its last transition is durable.
 pub const METERING_FINALIZER: &str = "billing.freehold.dev/metering";
