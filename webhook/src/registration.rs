@@ -9,7 +9,9 @@
 
 use crate::rules::namespace::GUARDED_LABELS;
 use ids::names::NAMESPACE_PREFIX;
-use ids::well_known::{BILLING_GROUP, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP, VERSION};
+use ids::well_known::{
+    BILLING_GROUP, CLAIM_FINALIZER, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP, VERSION,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
@@ -167,31 +169,40 @@ impl Registration {
 
     /// The configuration for filling in.
     pub fn mutating(&self, bundle: &str) -> MutatingWebhookConfiguration {
-        MutatingWebhookConfiguration {
-            metadata: metadata(),
-            webhooks: Some(vec![MutatingWebhook {
-                name: "defaults.freehold.dev".to_owned(),
-                admission_review_versions: vec!["v1".to_owned()],
-                client_config: self.advertise.client("/mutate", bundle),
-                failure_policy: Some("Fail".to_owned()),
-                match_conditions: Some(vec![condition(
-                    "account-id-is-absent",
-                    "!has(object.spec) || !has(object.spec.accountId)",
-                )]),
-                match_policy: Some("Equivalent".to_owned()),
-                namespace_selector: None,
-                object_selector: None,
-                reinvocation_policy: Some("Never".to_owned()),
-                rules: Some(vec![rule(
-                    &[TENANCY_GROUP],
-                    VERSION,
-                    &["tenants"],
-                    &["CREATE", "UPDATE"],
-                )]),
-                side_effects: "None".to_owned(),
-                timeout_seconds: Some(TIMEOUT_SECONDS),
-            }]),
-        }
+        let fill = |name: &str, condition, rule, policy: &str| MutatingWebhook {
+            name: format!("{name}.freehold.dev"),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.advertise.client("/mutate", bundle),
+            failure_policy: Some(policy.to_owned()),
+            match_conditions: Some(vec![condition]),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: None,
+            object_selector: None,
+            reinvocation_policy: Some("Never".to_owned()),
+            rules: Some(vec![rule]),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(TIMEOUT_SECONDS),
+        };
+        let accounts = fill(
+            "defaults",
+            condition("account-id-is-absent", "!has(object.spec) || !has(object.spec.accountId)"),
+            rule(&[TENANCY_GROUP], VERSION, &["tenants"], &["CREATE", "UPDATE"]),
+            "Fail",
+        );
+        // Without it the operator puts the hold on, at the cost of a write, so nothing fails here.
+        let holds = fill(
+            "holds",
+            condition(
+                "hold-is-absent",
+                &format!(
+                    "!has(object.metadata.finalizers) || !({} in object.metadata.finalizers)",
+                    quoted(CLAIM_FINALIZER)
+                ),
+            ),
+            rule(&[NETWORK_GROUP], VERSION, &["ipclaims"], &["CREATE"]),
+            "Ignore",
+        );
+        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![accounts, holds]) }
     }
 
     fn namespaces(&self) -> LabelSelector {

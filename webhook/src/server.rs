@@ -6,6 +6,7 @@
 
 use crate::finding::Verdict;
 use crate::review::{self, Operation, Request, Review};
+use crate::rules::network::ip_claim;
 use crate::rules::{self, tenant, tenant_member, virtual_machine};
 use crate::world::World;
 use axum::body::Bytes;
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use crds::{TenantMember, VirtualMachine};
-use ids::well_known::{GROUP_SUFFIX, TENANCY_GROUP};
+use ids::well_known::{GROUP_SUFFIX, NETWORK_GROUP, TENANCY_GROUP};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -215,10 +216,10 @@ async fn mutate(State(judge): State<Judge>, body: Bytes) -> Response {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, error).into_response(),
     };
-    let edits = if request.kind.group == TENANCY_GROUP && request.kind.kind == "Tenant" {
-        tenant::defaults(&request)
-    } else {
-        Vec::new()
+    let edits = match (request.kind.group.as_str(), request.kind.kind.as_str()) {
+        (TENANCY_GROUP, "Tenant") => tenant::defaults(&request),
+        (NETWORK_GROUP, "IPClaim") => ip_claim::holds(&request),
+        _ => Vec::new(),
     };
     judge.figures.note(&request, if edits.is_empty() { "unchanged" } else { "filled-in" }, since);
     match review::edited(&request, &edits) {
