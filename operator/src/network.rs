@@ -1,6 +1,7 @@
 //! Addresses, VLANs and zones: what is declared is booked in the one object that decides it, then told in the status.
 
 pub mod addresses;
+pub mod audit;
 pub mod claim;
 pub mod pool;
 pub mod prefix;
@@ -73,8 +74,9 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
     vlan_events(world, &vlan_pools, &vlans);
     let (zones, zone) = wiring.surveyor("security-zone", &world.zones, zone::reconcile);
     zone_events(world, &zones);
+    let audit = audit::run(world, pools.clone(), wiring.stop.clone());
     let housekeeping = housekeeping::run(world, pools, wiring.stop.clone());
-    vec![claim, pool, prefix, space, vlan_pool, vlan, zone, Box::pin(housekeeping)]
+    vec![claim, pool, prefix, space, vlan_pool, vlan, zone, Box::pin(audit), Box::pin(housekeeping)]
 }
 
 /// What a prefix is goes down the tree, what is used of it goes up.

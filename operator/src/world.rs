@@ -7,6 +7,7 @@ use crate::compute::allocation::Bookings;
 use crate::compute::allocation::room::Rooms;
 use crate::compute::{self, Providers};
 use crate::network::addresses::Addresses;
+use crate::network::audit::Audits;
 use crate::network::tree::Tree;
 use crate::network::vlans::Vlans;
 use crate::{network, tenancy};
@@ -81,6 +82,8 @@ pub struct World {
     pub vlans: Vlans,
     /// The one who writes blocks of addresses.
     pub addresses: Addresses,
+    /// What was found when addresses were last audited.
+    pub audits: Audits,
     /// Claims that the above wakes.
     woken: Arc<OnceLock<Queue<IPClaim>>>,
     /// Connections to providers.
@@ -135,6 +138,7 @@ impl World {
             tree,
             vlans,
             addresses,
+            audits: Audits::new(metrics),
             woken,
             applier,
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),

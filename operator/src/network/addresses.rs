@@ -12,12 +12,15 @@ pub use ledger::Standing;
 
 use crds::network::IPBlock;
 use ids::{ResourceUid, well_known};
+use ipam::address::Address;
+use ipam::audit::{Owners, Report};
 use ipam::plan::{Claim, Verdict};
 use ipam::pool::{Pool, PoolRefused};
 use ledger::{Answer, Ask, Blocks};
 use operator_kit::cache::Cache;
 use operator_kit::group_commit::{CommitError, GroupCommit};
 use operator_kit::{Applier, Clock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The writer of blocks.
@@ -46,7 +49,7 @@ impl Addresses {
         let ask = Ask::Claim { space: space.to_owned(), claim: Box::new(claim) };
         match self.0.ask(ask).await? {
             Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Done | Answer::Pool(_) => Ok(Verdict::Bound(Vec::new())),
+            Answer::Done | Answer::Pool(_) | Answer::Audited(_) => Ok(Verdict::Bound(Vec::new())),
         }
     }
 
@@ -78,7 +81,7 @@ impl Addresses {
         let ask = Ask::Pool { space: space.to_owned(), pool: Box::new(pool) };
         match self.0.ask(ask).await? {
             Answer::Pool(answer) => Ok(*answer),
-            Answer::Done | Answer::Verdict(_) => Ok(Ok(Standing::default())),
+            Answer::Done | Answer::Verdict(_) | Answer::Audited(_) => Ok(Ok(Standing::default())),
         }
     }
 
@@ -89,7 +92,21 @@ impl Addresses {
     pub async fn drop_pool(&self, pool: ResourceUid) -> Result<u128, CommitError> {
         match self.0.ask(Ask::DropPool { pool }).await? {
             Answer::Pool(answer) => Ok(answer.map_or(0, |standing| standing.live())),
-            Answer::Done | Answer::Verdict(_) => Ok(0),
+            Answer::Done | Answer::Verdict(_) | Answer::Audited(_) => Ok(0),
+        }
+    }
+
+    /// Compares the slots with what claims say to have, by address space.
+    ///
+    /// # Errors
+    /// As [`Addresses::claim`].
+    pub async fn audit(
+        &self,
+        owners: Owners<Address>,
+    ) -> Result<BTreeMap<String, Report<Address>>, CommitError> {
+        match self.0.ask(Ask::Audit { owners }).await? {
+            Answer::Audited(reports) => Ok(reports),
+            Answer::Done | Answer::Pool(_) | Answer::Verdict(_) => Ok(BTreeMap::new()),
         }
     }
 

@@ -17,7 +17,7 @@ use crds::network::{
 use ids::{AccountId, ResourceUid, well_known};
 use ipam::address::{Address, BlockId, Cidr, Family};
 use ipam::plan::{Bound, Claim, Families, Refusal};
-use ipam::strategy::{Rule, Why};
+use ipam::strategy::Why;
 use kube::{Resource, ResourceExt};
 use operator_kit::apply::ApplyError;
 use operator_kit::cache::key_of;
@@ -307,31 +307,6 @@ fn claimed(world: &World, space: &str, pools: &[Arc<IPPool>], bound: &Bound) -> 
 
 /// The rule in the words of the kind, and what came before the chosen address and did not do.
 fn explanation(why: &Why) -> ClaimExplanation {
-    let strategy = match why.rule {
-        Rule::Explicit => "Explicit: the claim asked for this address".to_owned(),
-        Rule::Sticky => "Sticky: the tenant had it under the same stickyKey".to_owned(),
-        Rule::Lowest => "Sequential: the lowest free address".to_owned(),
-        Rule::NeighbourOfRun { run_first, run_length } => {
-            format!("TenantRun: beside the tenant's run of {run_length} that begins at {run_first}")
-        }
-        Rule::NearRun { distance } => {
-            format!("TenantRun: {distance} from the tenant's run, in the block with most of it")
-        }
-        Rule::FullestBlock { free } => {
-            format!("TenantRun: in the fullest block that fits, which had {free} free")
-        }
-        Rule::FreshBlock => "TenantRun: in a block that nobody had used".to_owned(),
-        Rule::Seeded { start } => {
-            format!("Dispersed: probed from slot {start}, without a foreign neighbour")
-        }
-        Rule::Farthest { distance } => {
-            format!("Dispersed: nothing was isolated, {distance} from the nearest other tenant")
-        }
-        Rule::NeverUsed => "LeastRecentlyUsed: never used before".to_owned(),
-        Rule::OldestRelease { seq } => {
-            format!("LeastRecentlyUsed: given back longest ago, at change {seq}")
-        }
-    };
     let passed = &why.passed_over;
     let passed_over = [
         (passed.in_use, "InUse"),
@@ -341,7 +316,7 @@ fn explanation(why: &Why) -> ClaimExplanation {
     ];
     let passed_over = passed_over.into_iter().filter(|(count, _)| *count > 0);
     ClaimExplanation {
-        strategy,
+        strategy: format!("{:?}: {}", why.strategy, why.rule),
         passed_over: passed_over
             .map(|(count, reason)| PassedOver {
                 candidate: format!("{count} addresses"),

@@ -1,6 +1,7 @@
 //! IPPool → a pool of the allocator, and what has become of its addresses.
 
 use super::addresses::Standing;
+use super::audit::Audited;
 use super::text::{Unreadable, address, range};
 use super::tree::{Parent, Want};
 use crate::report::Verdict;
@@ -15,7 +16,7 @@ use kube::ResourceExt;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
-use operator_kit::status::ReportError;
+use operator_kit::status::{self, Change, ReportError, Truth};
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -37,6 +38,9 @@ pub enum Error {
     #[error("build status of IPPool")]
     Build(#[from] serde_json::Error),
 }
+
+/// The condition that says whether slots, claims and counters agree.
+const AUDITED: &str = "Audited";
 
 /// One pass.
 pub async fn reconcile(object: Arc<IPPool>, world: Arc<World>) -> Result<Outcome, Error> {
@@ -87,9 +91,11 @@ async fn declare(
                 Family::V4 => AddressFamily::IPv4,
                 Family::V6 => AddressFamily::IPv6,
             });
+            let audited = world.audits.of(&resolved.space);
             status.space = Some(resolved.space);
             status.zone = resolved.zone;
             tell(status, &standing);
+            tell_audit(object, world, status, audited);
             ready(object, &standing)
         }
     })
@@ -233,6 +239,25 @@ fn tell(status: &mut IPPoolStatus, standing: &Standing) {
             .map(|(length, count)| (format!("/{length}"), count.to_string()))
             .collect(),
     });
+}
+
+/// Says up to which change everything agreed, or that something did not.
+fn tell_audit(object: &IPPool, world: &World, status: &mut IPPoolStatus, audited: Option<Audited>) {
+    let Some(audited) = audited else { return };
+    let (truth, reason, message) = if audited.findings == 0 {
+        let generation = i64::try_from(audited.generation).ok();
+        status.audited_generation = status.audited_generation.max(generation);
+        (Truth::True, "Matches", "slots, claims and counters agreed when last compared".to_owned())
+    } else {
+        let message = format!(
+            "{} slots, claims or counters of the address space do not agree; kubectl freehold network audit names them",
+            audited.findings
+        );
+        (Truth::False, "Differs", message)
+    };
+    let change = Change { type_: AUDITED, status: truth, reason, message };
+    let (generation, now) = (object.metadata.generation, world.clock.now());
+    status::set(&mut status.conditions, &change, generation, now);
 }
 
 async fn remove(

@@ -4,7 +4,8 @@ use super::{Wake, codec};
 use calendar::Instant;
 use crds::network::IPBlock;
 use ids::ResourceUid;
-use ipam::address::{BlockId, Family};
+use ipam::address::{Address, BlockId, Family};
+use ipam::audit::{self, Owners, Report};
 use ipam::plan::{Batch, Claim, Outcome, Refusal, Release, Verdict};
 use ipam::pool::{Counts, Pool, PoolRefused};
 use ipam::space::{Scores, Space};
@@ -22,6 +23,7 @@ pub(super) enum Ask {
     Release { owner: ResourceUid },
     Pool { space: String, pool: Box<Pool> },
     DropPool { pool: ResourceUid },
+    Audit { owners: Owners<Address> },
     Tick,
 }
 
@@ -30,6 +32,7 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Verdict(Verdict),
     Pool(Box<Result<Standing, PoolRefused>>),
+    Audited(BTreeMap<String, Report<Address>>),
     Done,
 }
 
@@ -149,6 +152,12 @@ impl Blocks {
                 Pending::Standing { space: space.clone(), pool: pool.uid }
             }
             Ask::DropPool { pool } => self.admit_drop(*pool),
+            Ask::Audit { owners } => {
+                let now = Instant::from_timestamp(self.clock.now());
+                let report = |space: &Space| audit::examine(space, &BTreeMap::new(), owners, now);
+                let reports = self.spaces.iter().map(|(name, space)| (name.clone(), report(space)));
+                Pending::Audited(reports.collect())
+            }
             Ask::Tick => {
                 for name in self.spaces.keys() {
                     batches.entry(name.clone()).or_default();
@@ -250,6 +259,9 @@ impl Blocks {
                 let rests_on = self.blocks_of(&space, claim);
                 Decision { answer: Answer::Verdict(verdict), rests_on }
             }
+            Pending::Audited(reports) => {
+                Decision { answer: Answer::Audited(reports), rests_on: BTreeSet::new() }
+            }
             Pending::Done(rests_on) => Decision { answer: Answer::Done, rests_on },
             Pending::Refused(refused) => {
                 Decision { answer: Answer::Pool(Box::new(Err(refused))), rests_on: BTreeSet::new() }
@@ -270,6 +282,7 @@ enum Pending {
     Claim { space: String, claim: ResourceUid },
     Standing { space: String, pool: ResourceUid },
     Refused(PoolRefused),
+    Audited(BTreeMap<String, Report<Address>>),
     Done(BTreeSet<String>),
 }
 
