@@ -240,14 +240,22 @@ async fn a_tree_is_carved_joined_again_and_read_from_its_parents() -> Result<()>
     };
     declare("root", json!({"spaceRef": {"name": space}, "cidr": "10.64.0.0/14"})).await?;
     let below = |more: Value| with(json!({"parentRef": {"name": name("root")}}), &more);
-    // Declared before its parent is ready, at once: the first two want the same place.
+    // Declared before their parent is ready, and for the same place: one of them gets it.
     declare("fixed", below(json!({"cidr": "10.64.0.0/16"}))).await?;
     declare("twin", below(json!({"cidr": "10.64.128.0/17"}))).await?;
+    let ready = async |part: &str| until(&prefixes, &name(part), "is booked", is_ready).await;
+    let (winner, loser) = eventually("one is booked", SOON, async || {
+        let fixed = prefixes.get(&name("fixed")).await?;
+        let twin = prefixes.get(&name("twin")).await?;
+        Ok(match (is_ready(&fixed), is_ready(&twin)) {
+            (true, _) => Some(("fixed", "twin")),
+            (_, true) => Some(("twin", "fixed")),
+            (false, false) => None,
+        })
+    })
+    .await?;
     declare("classb", below(json!({"class": "B"}))).await?;
     declare("small", below(json!({"length": 20}))).await?;
-    let ready = async |part: &str| until(&prefixes, &name(part), "is booked", is_ready).await;
-    let fixed = ready("fixed").await;
-    let (winner, loser) = if fixed.is_ok() { ("fixed", "twin") } else { ("twin", "fixed") };
     let refused =
         until(&prefixes, &name(loser), "is refused", |prefix| reason(prefix) == "NotBooked")
             .await?;

@@ -15,7 +15,7 @@ struct Bench {
     needs: &'static [Part],
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench {
         name: "admission",
         package: "webhook",
@@ -30,6 +30,7 @@ const BENCHES: [Bench; 5] = [
     },
     Bench { name: "allocate", package: "ipam", target: "allocate", needs: &[] },
     Bench { name: "intake", package: "billing-controller", target: "intake", needs: &[] },
+    Bench { name: "claims", package: "system-tests", target: "claims", needs: &[Part::Kubernetes] },
     Bench { name: "memory", package: "system-tests", target: "memory", needs: &[Part::Kubernetes] },
 ];
 

@@ -142,8 +142,12 @@ async fn write(
     used: Option<&BTreeSet<String>>,
     zones: &BTreeMap<String, Zone>,
 ) -> Result<i64, Error> {
-    // A namespace of nobody's is nobody's to fence.
-    if world.tenant_of_namespace(namespace).is_none() {
+    // A namespace of nobody's is nobody's to fence, and one that goes takes no policy any more.
+    let is_going = world
+        .namespaces
+        .get(namespace, None)
+        .is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some());
+    if is_going || world.tenant_of_namespace(namespace).is_none() {
         return Ok(0);
     }
     let known = world.policies.get(policy::NAME, Some(namespace));
