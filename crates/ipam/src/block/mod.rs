@@ -201,6 +201,11 @@ impl Block {
         self.tenant = tenant;
     }
 
+    /// Takes the generation that was read.
+    pub(crate) const fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
     /// Counts changes up to `generation`.
     pub(crate) fn raise(&mut self, generation: u64) {
         self.generation = self.generation.max(generation);
