@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Batch, Claim, Families, Release, Verdict};
+use crate::plan::{Batch, Bound, Claim, Families, Release, Verdict};
 use crate::pool::Strategy as Order;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -74,6 +74,44 @@ fn room_that_another_writer_made_wakes_who_waits() {
         (bound[0].address.to_string(), bound[0].seq),
         ("2001:db8::9".into(), block.generation() + 6)
     );
+}
+
+#[test]
+fn what_was_held_over_blocks_is_allocated_once_it_lies_in_one() {
+    let mut declared = pool(Order::Sequential);
+    declared.quarantine_seconds = 0;
+    let mut space = Space::new([declared], []).unwrap();
+    let plan = |space: &mut Space, claim: Claim| {
+        let outcome = space.plan(&Batch { claims: vec![claim], ..Batch::default() }, at(0));
+        let Verdict::Bound(bound) = outcome.verdicts[0].1.clone() else { panic!("{outcome:?}") };
+        (bound, outcome.changed)
+    };
+    let v4 =
+        |number, count| Claim { families: Families::V4, sticky_key: None, ..claim(number, count) };
+    let (first, _) = plan(&mut space, v4(1, 1));
+    plan(&mut space, v4(2, 254));
+    let (bound, changed) = plan(&mut space, v4(3, 2));
+    assert!(bound.iter().all(|one| one.is_held) && changed.len() == 2);
+    // The second block was not written, and meanwhile there is room in the first.
+    space.forget_block(changed[1]);
+    let Bound { address, seq, .. } = first[0];
+    let release = Release { address, owner: v4(1, 1).uid, seq };
+    space.plan(&Batch { releases: vec![release], ..Batch::default() }, at(0));
+    let (again, changed) = plan(&mut space, v4(3, 2));
+    assert_eq!((again.len(), changed.len()), (2, 1));
+    assert!(again.iter().all(|one| !one.is_held));
+    let states = space.holdings_of(v4(3, 2).uid).into_iter().map(|one| one.slot.state);
+    assert!(states.into_iter().all(|state| state == crate::block::SlotState::Allocated));
+    // Also when all that it has is held in one block already, as an older writer left it.
+    let block = space.blocks().next().unwrap();
+    let slots = block.slots().iter().map(|(index, slot)| {
+        (*index, Slot { state: crate::block::SlotState::Held, ..slot.clone() })
+    });
+    let held = Block::from_parts(block.id(), block.generation(), None, slots, []).unwrap();
+    space.replace_block(held.clone());
+    let (last, changed) = plan(&mut space, v4(3, 2));
+    assert!(last.iter().all(|one| !one.is_held));
+    assert!(space.block(changed[0]).unwrap().generation() > held.generation());
 }
 
 proptest! {
