@@ -196,6 +196,11 @@ impl Block {
         self.released.insert(index, seq);
     }
 
+    /// Replaces what is remembered of releases.
+    pub(crate) fn set_released(&mut self, released: BTreeMap<u8, u64>) {
+        self.released = released;
+    }
+
     /// Sets or lifts the exclusive tenant.
     pub(crate) const fn set_tenant(&mut self, tenant: Option<AccountId>) {
         self.tenant = tenant;

@@ -147,9 +147,16 @@ impl Space {
         let id = read.id();
         let tenant = read.tenant().filter(|_| !read.slots().is_empty());
         let Some(entry) = self.blocks.get_mut(&id) else { return false };
-        if entry.block.released() != read.released() || entry.block.tenant() != tenant {
+        // Indexes know the last releases of free slots alone; an object may leave the others out.
+        let known = entry.block.released();
+        let differs = |index: &u8| {
+            !entry.taken.contains(*index) && known.get(index) != read.released().get(index)
+        };
+        if entry.block.tenant() != tenant || known.keys().chain(read.released().keys()).any(differs)
+        {
             return false;
         }
+        entry.remember(read.released().clone());
         let mut differing: Vec<(u8, Option<Slot>)> = Vec::new();
         for (index, slot) in read.slots() {
             match entry.block.slots().get(index) {
