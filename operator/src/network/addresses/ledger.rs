@@ -39,7 +39,7 @@ pub(super) enum Ask {
         pool: ResourceUid,
     },
     Audit {
-        owners: Owners<Address>,
+        told: Told,
     },
     Tick,
 }
