@@ -11,8 +11,10 @@ use crds::Tenant;
 use crds::network::{
     ClaimPhase, ClaimedAddress, IPBlock, IPClaim, IPPool, PassedOver, PoolStrategy, Slot, SlotState,
 };
+use ipam::address::{Address, BlockId};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use network_objects::block::block_name;
 use serde::Serialize;
 use std::cmp::Reverse;
 
@@ -35,6 +37,9 @@ pub struct ClaimReport {
     /// What it asks for, in words.
     pub wants: String,
     pub addresses: Vec<Explained>,
+    /// Who has the address that the claim names, while it has not got it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// The rule that chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
@@ -150,6 +155,7 @@ impl Scene<'_> {
             since: ready.map(|ready| ready.last_transition_time.0),
             wants: wants(self.claim),
             addresses: addresses.collect(),
+            named: if is_bound { None } else { self.named(&pools) },
             strategy: explanation.as_ref().map(|explanation| explanation.strategy.clone()),
             passed_over: explanation.map(|explanation| explanation.passed_over).unwrap_or_default(),
             state,
@@ -157,6 +163,30 @@ impl Scene<'_> {
             waits_before,
             would_help,
             unseen,
+        }
+    }
+
+    /// Who has the address that the claim asks for by name.
+    fn named(&self, candidates: &[Candidate]) -> Option<String> {
+        let address: Address = self.claim.spec.address.as_ref()?.as_str().parse().ok()?;
+        let (id, index) = BlockId::of(address);
+        let is_meant = |pool: &&IPPool| candidates.iter().any(|one| one.name == pool.name_any());
+        let pool = self.pools.iter().find(is_meant)?;
+        let name = block_name(pool.status.as_ref()?.space.as_ref()?, id);
+        let block = self.blocks.iter().find(|block| block.name_any() == name)?;
+        let mut slots = block.status.iter().flat_map(|status| &status.slots);
+        let slot = slots.find(|slot| slot.index == i64::from(index))?;
+        match slot.state {
+            SlotState::Held | SlotState::Allocated => Some(format!(
+                "{address} is held by IPClaim {} since {}",
+                slot.reference, slot.since.0
+            )),
+            SlotState::Quarantined => {
+                let until = slot.until.as_ref().map(|until| format!(" until {}", until.0));
+                let until = until.unwrap_or_default();
+                Some(format!("{address} rests{until}; IPClaim {} had it", slot.reference))
+            }
+            SlotState::Released => None,
         }
     }
 
@@ -243,6 +273,17 @@ impl Scene<'_> {
             .min()
     }
 
+    /// Who waits for an address by name is in the way of the same name only; who waits for room, of who does too.
+    fn is_in_the_way(&self, other: &IPClaim) -> bool {
+        let state = State::of(other.status.as_ref().map(|status| &status.conditions));
+        let is_short =
+            ["PoolExhausted", "KeptForOlder", "NotSeen"].contains(&state.reason.as_str());
+        match &self.claim.spec.address {
+            Some(address) => other.spec.address.as_ref() == Some(address),
+            None => other.spec.address.is_none() && is_short,
+        }
+    }
+
     /// Claims that have nothing yet, want of a pool that this one may be served from, and came first.
     fn waits_before(&self) -> Vec<Waiter> {
         let mine: Vec<&IPPool> =
@@ -255,6 +296,7 @@ impl Scene<'_> {
             phase != Some(ClaimPhase::Bound)
                 && other.metadata.deletion_timestamp.is_none()
                 && order(other) < order(self.claim)
+                && self.is_in_the_way(other)
                 && mine.iter().any(|pool| is_meant(other, pool))
         };
         let mut before: Vec<&IPClaim> = self.claims.iter().filter(is_before).collect();
@@ -315,8 +357,9 @@ fn remedies(state: &State, pools: &[Candidate], before: &[Waiter]) -> Vec<String
         ["PoolExhausted", "KeptForOlder", "NoIsolatedSlot"].contains(&state.reason.as_str());
     for pool in pools.iter().filter(|_| is_short || state.reason == "Quarantined") {
         if let (Some(count), Some(at)) = (&pool.quarantined, pool.next_free_at) {
+            let verb = if count == "1" { "rests" } else { "rest" };
             help.push(format!(
-                "wait: of pool {} {count} rest, and the first is free at {at}",
+                "wait: of pool {} {count} {verb}, and the first is free at {at}",
                 pool.name
             ));
         }
@@ -368,6 +411,9 @@ pub fn text(report: &ClaimReport) -> String {
     let mut root = Branch::new(format!("IPClaim {}: {phase}{since}", plain(&report.claim)));
     root.add(format!("wants {}", plain(&report.wants)));
     root.add(format!("{}: {}", plain(&report.state.reason), plain(&report.state.message)));
+    if let Some(named) = &report.named {
+        root.add(plain(named));
+    }
     for one in &report.addresses {
         let told = &one.told;
         let gateway = told.gateway.as_ref().map(|one| format!(", gateway {}", plain(one)));

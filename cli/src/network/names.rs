@@ -75,7 +75,13 @@ pub fn short(count: u128) -> String {
         1_000_000..1_000_000_000 => tenths(1_000_000, "M"),
         1_000_000_000..1_000_000_000_000 => tenths(1_000_000_000, "G"),
         _ if count.is_power_of_two() => format!("2^{}", count.ilog2()),
-        _ => format!("~2^{}", count.ilog2()),
+        _ => {
+            // The nearer power: what lacks a few addresses is not half of it.
+            let power = count.ilog2();
+            let half = 1_u128.checked_shl(power.saturating_sub(1)).unwrap_or(0);
+            let is_nearer_above = (count ^ half.saturating_mul(2)) >= half;
+            format!("~2^{}", power.saturating_add(u32::from(is_nearer_above)))
+        }
     }
 }
 
@@ -97,8 +103,9 @@ mod tests {
             (16_777_216, "16.7M"),
             (4_294_967_296, "4.2G"),
             (1 << 64, "2^64"),
-            ((1 << 96) - 1, "~2^95"),
-            (u128::MAX, "~2^127"),
+            ((1 << 96) - 1, "~2^96"),
+            ((1 << 64) + 1, "~2^64"),
+            (u128::MAX, "~2^128"),
         ];
         for (count, expected) in cases {
             assert_eq!(short(count), expected);

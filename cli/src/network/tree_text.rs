@@ -243,6 +243,9 @@ fn trouble(why: Option<String>) -> Vec<String> {
 fn share(used: Option<Use>) -> String {
     let Some(used) = used else { return String::new() };
     let thousandths = PerMille::of(used.taken(), used.total).thousandths();
+    if thousandths == 0 && used.taken() > 0 {
+        return "<0.1%".to_owned();
+    }
     let (whole, part) = (thousandths.div_euclid(10), thousandths.rem_euclid(10));
     format!("{whole}.{part}%")
 }

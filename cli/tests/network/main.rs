@@ -67,6 +67,10 @@ async fn the_tree_of_one_space_is_data_too() {
 async fn a_claim_is_explained() {
     let double = serve(scene()).await;
     same_as_kept("explain-bound", &text(&double, &["explain", "web", "-n", "tn-acme-shop"]).await);
+    for name in ["wish", "patient"] {
+        let told = text(&double, &["explain", name, "-n", "tn-acme-shop"]).await;
+        same_as_kept(&format!("explain-{name}"), &told);
+    }
     same_as_kept(
         "explain-waiting",
         &text(&double, &["explain", "late", "-n", "tn-acme-shop"]).await,
@@ -111,8 +115,8 @@ async fn what_differs_is_named_with_its_remedy() {
     let claims = objects.get_mut("ipclaims").unwrap().as_array_mut().unwrap();
     // One is gone, one says to have another's address, one goes away and says nothing any more.
     claims.retain(|claim| claim["metadata"]["name"] != "edge");
-    claims[1]["status"]["addresses"][0]["address"] = json!("10.20.1.10");
-    claims[2]["metadata"]["deletionTimestamp"] = json!("2026-11-26T12:00:00Z");
+    claims[3]["status"]["addresses"][0]["address"] = json!("10.20.1.10");
+    claims[4]["metadata"]["deletionTimestamp"] = json!("2026-11-26T12:00:00Z");
     objects.get_mut("ippools").unwrap()[1]["status"]["free"] = json!("115");
     objects.get_mut("ipblocks").unwrap()[1]["status"]["slots"][0]["uid"] = json!("nobody");
     objects.get_mut("vlans").unwrap()[1]["metadata"]["uid"] = json!(uid(69));

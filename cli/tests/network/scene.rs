@@ -193,7 +193,15 @@ fn claims() -> Value {
         let status = bound(address, "web", "hall-10-20-1-0", index);
         claim(number, "tn-acme-shop", name, EARLIER, "web", 1, status)
     };
+    let wish = |number, name, address: &str, reason| {
+        let spec = json!({"poolRef": {"name": "web"}, "address": address});
+        let message = format!("spec.address: {address} is not to be had");
+        let status = json!({"phase": "Pending", "conditions": ready("False", reason, &message)});
+        in_namespace("tn-acme-shop", EARLIER, object(number, name, spec, status))
+    };
     json!([
+        wish(70, "wish", "10.20.1.10", "InUse"),
+        wish(71, "patient", "10.20.1.16", "Quarantined"),
         web(40, "web", "10.20.1.10", 10),
         web(41, "web-2", "10.20.1.12", 12),
         web(42, "web-3", "10.20.1.14", 14),
