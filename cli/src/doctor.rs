@@ -56,7 +56,7 @@ pub async fn doctor(arguments: &ServerArguments) -> DoctorReport {
             checks.extend(cluster.checks(&arguments.freehold_namespace).await);
         }
         // Who names a server and has no cluster at hand did not ask about one.
-        Err(_) if arguments.server.is_some() && arguments.kubeconfig.is_none() => {}
+        Err(_) if arguments.server.is_some() && arguments.cluster.kubeconfig.is_none() => {}
         Err(failure) => checks.push(unwell("cluster", failure.to_string(), failure.hint())),
     }
     DoctorReport { checks }

@@ -1,7 +1,7 @@
 //! `kubectl freehold`: the command line of Freehold, as a kubectl plug-in.
 //!
 //! Exit codes: 0 done; 1 something on this machine or on the way to the server failed; 2 the arguments are wrong; 3 the
-//! input was understood and refused; 4 `doctor` found something that is not well.
+//! input was understood and refused; 4 `doctor` or `network audit` found something that is not well.
 
 mod bill;
 mod catalogue;
@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod invoice;
+mod network;
 mod output;
 mod rate;
 mod server;
@@ -91,6 +92,11 @@ enum Command {
         line: String,
         #[command(flatten)]
         how: How,
+    },
+    /// The network as it is booked: the tree, why a claim has its address, whether all agrees, trunks.
+    Network {
+        #[command(subcommand)]
+        act: network::Act,
     },
     /// Look whether everything is well; exit code 4 when something is not.
     Doctor {
@@ -229,6 +235,7 @@ async fn ask(command: Command) -> Result<(String, ExitCode), Failure> {
             let report = explain::explain(&server, &line).await?;
             output::print(how.output, &report, explain::text)?
         }
+        Command::Network { act } => return network::perform(act).await,
         Command::Doctor { how } => {
             let report = doctor::doctor(&how.server).await;
             let code = if doctor::is_well(&report) { 0 } else { EXIT_UNWELL };

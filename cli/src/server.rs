@@ -32,28 +32,47 @@ pub struct ServerArguments {
     /// The Service of the billing-controller in that namespace.
     #[arg(long, value_name = "NAME", default_value = "freehold-billing-controller")]
     pub service: String,
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
+}
+
+impl ServerArguments {
+    /// The longest to wait for one answer.
+    pub fn timeout(&self) -> Duration {
+        self.cluster.timeout()
+    }
+
+    /// A client of the Kubernetes API.
+    pub async fn cluster(&self) -> Result<Client, Failure> {
+        let hint = "name a kubeconfig with --kubeconfig or KUBECONFIG, or the billing-controller itself with --server";
+        self.cluster.client(hint).await
+    }
+}
+
+/// How the Kubernetes API is reached.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ClusterArguments {
     /// The kubeconfig; what KUBECONFIG or ~/.kube/config says when left out.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context.
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-    /// The longest to wait for the server, in seconds.
+    /// The longest to wait for an answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout_seconds: u64,
 }
 
-impl ServerArguments {
+impl ClusterArguments {
     /// The longest to wait for one answer.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    /// A client of the Kubernetes API.
-    pub async fn cluster(&self) -> Result<Client, Failure> {
+    /// A client; `hint` says what to do where there is no kubeconfig.
+    pub async fn client(&self, hint: &str) -> Result<Client, Failure> {
         let options =
             KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let hint = "name a kubeconfig with --kubeconfig or KUBECONFIG, or the billing-controller itself with --server";
         let config = match &self.kubeconfig {
             Some(path) => {
                 let kubeconfig = Kubeconfig::read_from(path).map_err(|error| {

@@ -13,7 +13,6 @@ pub mod vlans;
 pub mod zone;
 
 mod housekeeping;
-mod text;
 
 use crate::world::World;
 use crds::network::{

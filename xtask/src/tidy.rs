@@ -20,6 +20,8 @@ const EFFECTS: [(&str, &[&str]); 5] = [
     ("providers", &[]),
     ("testkit", &[]),
 ];
+/// Crates that translate between objects and pure crates: they use `crds` and what is pure, and have no effects either.
+const TRANSLATING: [&str; 1] = ["network-objects"];
 /// Programs never depend on one another.
 const PROGRAMS: [&str; 5] =
     ["operator", "webhook", "billing-controller", "kubectl-freehold", "xtask"];
@@ -86,6 +88,10 @@ fn judge(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
                 (is_ours && !PURE.contains(&used.as_str())) || EFFECTFUL.contains(&used.as_str())
             } else if name == "crds" {
                 is_ours && used != "ids"
+            } else if TRANSLATING.contains(&name.as_str()) {
+                let types = ["kube", "k8s-openapi"];
+                (is_ours && used != "crds" && !PURE.contains(&used.as_str()))
+                    || (EFFECTFUL.contains(&used.as_str()) && !types.contains(&used.as_str()))
             } else if let Some((_, allowed)) = EFFECTS.iter().find(|(effect, _)| effect == name) {
                 is_ours && !PURE.contains(&used.as_str()) && !allowed.contains(&used.as_str())
             } else {
@@ -162,6 +168,8 @@ mod tests {
             judged(&[("money", &["ids", "serde"]), ("ids", &[]), ("crds", &["ids", "kube"])])
                 .is_empty()
         );
+        let translating: (&str, &[&str]) = ("network-objects", &["crds", "ipam", "k8s-openapi"]);
+        assert!(judged(&[translating, ("crds", &[]), ("ipam", &[])]).is_empty());
         for (name, used) in [
             ("money", "tokio"),
             ("money", "store"),
@@ -169,6 +177,9 @@ mod tests {
             ("store", "crds"),
             ("providers", "operator-kit"),
             ("webhook", "operator"),
+            ("network-objects", "operator-kit"),
+            ("network-objects", "tokio"),
+            ("ipam", "network-objects"),
         ] {
             let packages = [(name, &[used] as &[&str]), (used, &[])];
             assert_eq!(judged(&packages).len(), 1, "{name} -> {used}");

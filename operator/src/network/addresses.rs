@@ -4,10 +4,8 @@
 //! second process that writes too, by mistake or by a pause, is refused by the API server or finds by the owner's UID what
 //! was done; nothing here depends on being alone.
 
-mod codec;
 mod ledger;
 
-pub use codec::block_name;
 pub use ledger::Standing;
 
 use super::audit::Told;

@@ -4,8 +4,6 @@
 //! repaired by the claim's UID in the slot. What several blocks hold for one claim is held until the claim's own status
 //! names all of it.
 
-use super::addresses::block_name;
-use super::text::{Unreadable, address};
 use crate::report::Verdict;
 use crate::world::World;
 use calendar::Instant;
@@ -19,6 +17,8 @@ use ipam::address::{Address, BlockId, Cidr, Family};
 use ipam::plan::{Bound, Claim, Families, Refusal};
 use ipam::strategy::Why;
 use kube::{Resource, ResourceExt};
+use network_objects::block::block_name;
+use network_objects::text::{Unreadable, address};
 use operator_kit::apply::ApplyError;
 use operator_kit::cache::key_of;
 use operator_kit::controller::Outcome;

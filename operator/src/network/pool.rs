@@ -2,17 +2,18 @@
 
 use super::addresses::Standing;
 use super::audit::Audited;
-use super::text::{Unreadable, address, range};
 use super::tree::{Parent, Want};
 use crate::report::Verdict;
 use crate::world::World;
 use crds::network::{
-    AddressFamily, IPPool, IPPoolStatus, Isolation, PoolScores, PoolStrategy, Prefix, PrefixRole,
+    AddressFamily, IPPool, IPPoolStatus, Isolation, PoolScores, Prefix, PrefixRole,
 };
 use ids::{ResourceUid, well_known};
 use ipam::address::{Cidr, Family};
-use ipam::pool::{Allowed, Pool, QUARANTINE_SECONDS_DEFAULT, Strategy};
+use ipam::pool::Pool;
 use kube::ResourceExt;
+use network_objects::pool::declared;
+use network_objects::text::Unreadable;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
@@ -162,40 +163,6 @@ fn agreed_zone(
         return Err(Verdict::Refused("ZoneMismatch", message));
     }
     Ok(zone.or(own))
-}
-
-fn declared(object: &IPPool, uid: ResourceUid, cidr: Cidr) -> Result<Pool, Unreadable> {
-    let spec = &object.spec;
-    let ranges = |field, texts: &[crds::network::AddressRange]| {
-        texts.iter().map(|text| range(field, text.as_str())).collect::<Result<Vec<_>, _>>()
-    };
-    let declared = ranges("spec.ranges", &spec.ranges)?;
-    let gateway = spec.gateway.as_ref().map(|text| address("spec.gateway", text.as_str()));
-    Ok(Pool {
-        uid,
-        ranges: if declared.is_empty() { vec![cidr.range()] } else { declared },
-        on_link: vec![cidr],
-        excluded: ranges("spec.exclude", &spec.exclude)?,
-        gateways: gateway.transpose()?.into_iter().collect(),
-        allow_edges: spec.allow_reserved_addresses.unwrap_or(false),
-        avoid_zero_and_255: spec.avoid_zero_and_255.unwrap_or(false),
-        strategy: match spec.strategy.unwrap_or(PoolStrategy::Sequential) {
-            PoolStrategy::Sequential => Strategy::Sequential,
-            PoolStrategy::TenantRun => Strategy::TenantRun,
-            PoolStrategy::Dispersed => Strategy::Dispersed { strict: spec.strict.unwrap_or(true) },
-            PoolStrategy::ExclusiveBlock => Strategy::ExclusiveBlock,
-            PoolStrategy::LeastRecentlyUsed => Strategy::LeastRecentlyUsed,
-        },
-        exclusive: false,
-        quarantine_seconds: spec
-            .quarantine_seconds
-            .and_then(|seconds| seconds.try_into().ok())
-            .unwrap_or(QUARANTINE_SECONDS_DEFAULT),
-        sticky: spec.sticky.unwrap_or(true),
-        // Tenants are judged by name where the claim is resolved.
-        allowed: Allowed::Everybody,
-        disabled: spec.disabled.unwrap_or(false),
-    })
 }
 
 fn ready(object: &IPPool, standing: &Standing) -> Verdict {

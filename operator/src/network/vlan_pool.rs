@@ -1,12 +1,12 @@
 //! VLANPool → ranges of its fabric's register, and what has become of its ids.
 
-use super::vlans::pool_of;
 use crate::report::Verdict;
 use crate::world::World;
 use crds::network::{VLANPool, VLANPoolStatus, VlanState};
 use ids::{ResourceUid, well_known};
 use ipam::vlan::{VlanId, VlanPool};
 use kube::ResourceExt;
+use network_objects::vlan::pool_of;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;

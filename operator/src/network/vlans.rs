@@ -6,8 +6,6 @@
 mod register;
 mod table;
 
-pub use table::pool_of;
-
 use crds::network::{VLANFabric, VLANPool};
 use ids::{ResourceUid, well_known};
 use ipam::vlan::{VlanClaim, VlanRange, VlanVerdict};

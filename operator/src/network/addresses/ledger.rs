@@ -1,7 +1,7 @@
 //! The rules of blocks: what is asked goes to the allocator of its address space, and what changed goes to the objects.
 
 use super::super::audit::Told;
-use super::{Wake, codec};
+use super::Wake;
 use calendar::Instant;
 use crds::network::IPBlock;
 use ids::ResourceUid;
@@ -11,6 +11,7 @@ use ipam::plan::{Batch, Claim, Outcome, Refusal, Release, Verdict};
 use ipam::pool::{Counts, Pool, PoolRefused};
 use ipam::space::{Scores, Space};
 use kube::ResourceExt;
+use network_objects::block::{self, block_name};
 use operator_kit::group_commit::{Decision, Ledger, Objects, Plan};
 use operator_kit::{Clock, ErrorChain};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +117,7 @@ impl Blocks {
             if loaded.get(name).is_some_and(|known| known.version == version && version.is_some()) {
                 continue;
             }
-            let place = match codec::read(object) {
+            let place = match block::read(object) {
                 Ok(block) => {
                     let place = (object.spec.space_ref.name.clone(), block.id());
                     spaces.entry(place.0.clone()).or_default().replace_block(block);
@@ -232,7 +233,7 @@ impl Blocks {
     fn blocks_of(&self, space: &str, owner: ResourceUid) -> BTreeSet<String> {
         let holdings = self.spaces.get(space).map(|space| space.holdings_of(owner));
         let holdings = holdings.into_iter().flatten();
-        holdings.map(|one| codec::block_name(space, BlockId::of(one.address).0)).collect()
+        holdings.map(|one| block_name(space, BlockId::of(one.address).0)).collect()
     }
 
     /// Compares each space with all claims, and with their addresses in that space.
@@ -260,9 +261,9 @@ impl Blocks {
         let Some(space) = self.spaces.get(name) else { return };
         for id in &outcome.changed {
             let Some(block) = space.block(*id) else { continue };
-            let object = codec::block_name(name, *id);
+            let object = block_name(name, *id);
             let before = objects.get(&object).map(AsRef::as_ref);
-            next.insert(object.clone(), codec::write(name, block, before));
+            next.insert(object.clone(), block::write(name, block, before));
             // Whatever comes of the write, the object is read again.
             let place = Some((name.to_owned(), *id));
             self.loaded.insert(object, Loaded { version: None, place });

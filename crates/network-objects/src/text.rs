@@ -14,11 +14,17 @@ pub struct Unreadable {
 }
 
 /// An address.
+///
+/// # Errors
+/// What is wrong with the field.
 pub fn address(field: &'static str, text: &str) -> Result<Address, Unreadable> {
     text.parse().map_err(|refusal| Unreadable { field, refusal })
 }
 
 /// An address, a network or `first-last`.
+///
+/// # Errors
+/// What is wrong with the field.
 pub fn range(field: &'static str, text: &str) -> Result<AddressRange, Unreadable> {
     text.parse().map_err(|refusal| Unreadable { field, refusal })
 }

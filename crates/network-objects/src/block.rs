@@ -1,6 +1,6 @@
 //! Blocks as objects store them, and as the allocator reads them.
 
-use crate::network::text::seconds;
+use crate::text::seconds;
 use calendar::Instant;
 use crds::ObjectName;
 use crds::network::{Cidr, IPBlock, IPBlockSpec, IPBlockStatus, Slot, SlotState};
@@ -34,6 +34,9 @@ pub fn block_name(space: &str, id: BlockId) -> String {
 }
 
 /// The block in an object.
+///
+/// # Errors
+/// What no writer of ours writes.
 pub fn read(object: &IPBlock) -> Result<Block, Unreadable> {
     let text = object.spec.cidr.as_str();
     let cidr: Option<address::Cidr> = text.parse().ok();
