@@ -44,7 +44,11 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
 
     let (near, queue, seen) = (Arc::downgrade(world), claims.clone(), Seen::default());
     world.pools.on_change(move |pool| {
-        let ready = pool.status.as_ref().map(|status| (status.space.clone(), status.zone.clone()));
+        // The generation that the status speaks about is the one that the allocator knows.
+        let ready = pool
+            .status
+            .as_ref()
+            .map(|status| (status.space.clone(), status.zone.clone(), status.observed_generation));
         if seen.differs(pool, (pool.metadata.generation, ready)) {
             push_unbound(&near, pool, &queue);
         }

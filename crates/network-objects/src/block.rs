@@ -4,10 +4,13 @@ use crate::text::seconds;
 use calendar::Instant;
 use crds::ObjectName;
 use crds::network::{Cidr, IPBlock, IPBlockSpec, IPBlockStatus, Slot, SlotState};
-use ids::AccountId;
+use ids::{AccountId, ResourceUid};
 use ipam::address::{self, BlockId};
 use ipam::block::{self, Block, BlockRefused};
 use std::sync::Arc;
+
+/// Stands where an identity cannot be read; no object has it.
+pub const NOBODY: ResourceUid = ResourceUid(uuid::Uuid::nil());
 
 /// Why an object is no block.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,24 @@ const fn wrong(index: i64, what: &'static str) -> Unreadable {
     Unreadable::Slot { index, what }
 }
 
+/// A block of which nothing is known but where it is: every slot is somebody's, so none is handed out, and nobody's in
+/// particular, so none is given back. None where not even that is known.
+pub fn opaque(object: &IPBlock) -> Option<Block> {
+    let cidr: address::Cidr = object.spec.cidr.as_str().parse().ok()?;
+    let id = BlockId::from_cidr(&cidr)?;
+    let slot = block::Slot {
+        state: block::SlotState::Allocated,
+        pool: NOBODY,
+        owner: NOBODY,
+        reference: Arc::from(""),
+        tenant: AccountId(NOBODY.0),
+        sticky_key: None,
+        since: Instant::EPOCH,
+        seq: 0,
+    };
+    Block::from_parts(id, 0, None, (0..=u8::MAX).map(|index| (index, slot.clone())), []).ok()
+}
+
 /// The object of a block: `before` with new slots, or one that was never stored.
 pub fn write(space: &str, block: &Block, before: Option<&IPBlock>) -> IPBlock {
     let new = || {
@@ -155,7 +176,6 @@ fn remembered(index: u8, seq: u64) -> Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ids::ResourceUid;
     use jiff::Timestamp;
 
     #[test]
@@ -188,6 +208,15 @@ mod tests {
         let indices: Vec<i64> =
             object.status.as_ref().unwrap().slots.iter().map(|slot| slot.index).collect();
         assert_eq!(indices, [0, 4, 9, 255]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_full_and_nobodys() {
+        let id = BlockId::from_cidr(&"10.1.2.0/24".parse().unwrap()).unwrap();
+        let block = opaque(&write("default", &Block::new(id), None)).unwrap();
+        assert_eq!(block.id(), id);
+        assert_eq!(block.slots().len(), 256);
+        assert!(block.slots().values().all(|slot| slot.state.is_live() && slot.owner == NOBODY));
     }
 
     #[test]

@@ -8,11 +8,12 @@
 
 use crate::apply::{Object, api_of};
 use crate::cache::Cache;
+use crate::error_chain::one_line;
 use crate::lease::NotLeader;
 use crate::{Applier, client};
 use futures::StreamExt;
 use kube::api::{Api, ListParams, PostParams};
-use kube::core::ClusterResourceScope;
+use kube::core::{ClusterResourceScope, DeserializeGuard};
 use kube::{Resource, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -202,11 +203,19 @@ impl<L: Ledger> GroupCommit<L> {
             return Ok(());
         }
         let failed = |source| failure::<L>("*", source);
-        let api: Api<L::Object> = Api::all(self.applier.client());
+        // One object that cannot be decoded must not stop the others.
+        let api: Api<DeserializeGuard<L::Object>> = Api::all(self.applier.client());
         let mut parameters = ListParams::default().limit(PAGE_SIZE);
         loop {
             let page = api.list(&parameters).await.map_err(failed)?;
             for object in page.items {
+                let object = match object.0 {
+                    Ok(object) => object,
+                    Err(invalid) => {
+                        tracing::error!(kind = %kind::<L>(), object = ?invalid.metadata.name, error = %one_line(&invalid.error), "object cannot be decoded and is left alone; correct or delete it");
+                        continue;
+                    }
+                };
                 let name = object.name_any();
                 let over = self.cache.get(&name, None);
                 view.keep(object, over.as_deref());
@@ -245,6 +254,11 @@ impl<L: Ledger> GroupCommit<L> {
                 Outcome::Failed(error) => {
                     written.failed.insert(name, error);
                 }
+                Outcome::Doubtful(error) => {
+                    // The write may have happened: everything is read anew before anything is said to be absent.
+                    view.is_filled = false;
+                    written.failed.insert(name, error);
+                }
             }
         }
         written
@@ -266,7 +280,7 @@ impl<L: Ledger> GroupCommit<L> {
         match api.get_opt(&name).await {
             Ok(Some(fresh)) => Outcome::Changed(Box::new(fresh)),
             Ok(None) => Outcome::Gone,
-            Err(error) => Outcome::Failed(failure::<L>(&name, error)),
+            Err(error) => Outcome::Doubtful(failure::<L>(&name, error)),
         }
     }
 
@@ -326,7 +340,10 @@ enum Outcome<K> {
     Written(Box<K>),
     Changed(Box<K>),
     Gone,
+    /// Nothing was written.
     Failed(CommitError),
+    /// Nobody knows.
+    Doubtful(CommitError),
 }
 
 /// What is known of the objects beyond the cache, which lags behind our own writes and reads.

@@ -84,6 +84,10 @@ pub struct VLANPoolStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 684, max = 684), regex(pattern = "^[A-Za-z0-9+/]{683}=$"))]
     pub bitmap: Option<String>,
+    /// The ranges that stand in the fabric's register; only ids of these are handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub registered: Vec<String>,
     /// Who holds each id that is held or rests, in order of id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4094))]

@@ -48,9 +48,11 @@ impl Addresses {
         let ask = Ask::Claim { space: space.to_owned(), claim: Box::new(claim) };
         match self.0.ask(ask).await? {
             Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Done | Answer::NotYet | Answer::Pool(_) | Answer::Audited(_) => {
-                Ok(Verdict::Bound(Vec::new()))
-            }
+            Answer::Done
+            | Answer::NotYet
+            | Answer::Live(_)
+            | Answer::Pool(_)
+            | Answer::Audited(_) => Ok(Verdict::Bound(Vec::new())),
         }
     }
 
@@ -87,9 +89,11 @@ impl Addresses {
         let ask = Ask::Pool { space: space.to_owned(), pool: Box::new(pool) };
         match self.0.ask(ask).await? {
             Answer::Pool(answer) => Ok(*answer),
-            Answer::Done | Answer::NotYet | Answer::Verdict(_) | Answer::Audited(_) => {
-                Ok(Ok(Standing::default()))
-            }
+            Answer::Done
+            | Answer::NotYet
+            | Answer::Live(_)
+            | Answer::Verdict(_)
+            | Answer::Audited(_) => Ok(Ok(Standing::default())),
         }
     }
 
@@ -98,10 +102,18 @@ impl Addresses {
     /// # Errors
     /// As [`Addresses::claim`].
     pub async fn drop_pool(&self, pool: ResourceUid) -> Result<u128, CommitError> {
-        match self.0.ask(Ask::DropPool { pool }).await? {
-            Answer::Pool(answer) => Ok(answer.map_or(0, |standing| standing.live())),
-            Answer::Done | Answer::NotYet | Answer::Verdict(_) | Answer::Audited(_) => Ok(0),
-        }
+        Ok(match self.0.ask(Ask::DropPool { pool }).await? {
+            Answer::Live(live) => live,
+            _ => 0,
+        })
+    }
+
+    /// Takes a claim out of the lines of those that wait, since it cannot be served whatever becomes free.
+    ///
+    /// # Errors
+    /// As [`Addresses::claim`].
+    pub async fn withdraw(&self, owner: ResourceUid) -> Result<(), CommitError> {
+        self.0.ask(Ask::Withdraw { owner }).await.map(|_| ())
     }
 
     /// Compares the slots with what claims say to have, by address space.
@@ -114,9 +126,11 @@ impl Addresses {
     ) -> Result<BTreeMap<String, Report<Address>>, CommitError> {
         match self.0.ask(Ask::Audit { told }).await? {
             Answer::Audited(reports) => Ok(reports),
-            Answer::Done | Answer::NotYet | Answer::Pool(_) | Answer::Verdict(_) => {
-                Ok(BTreeMap::new())
-            }
+            Answer::Done
+            | Answer::NotYet
+            | Answer::Live(_)
+            | Answer::Pool(_)
+            | Answer::Verdict(_) => Ok(BTreeMap::new()),
         }
     }
 

@@ -11,7 +11,9 @@ use ipam::address::Address;
 use ipam::audit::{Finding, Report};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
+use kube::core::DeserializeGuard;
 use kube_runtime::reflector::ObjectRef;
+use network_objects::block::NOBODY;
 use operator_kit::ErrorChain;
 use operator_kit::controller::Queue;
 use operator_kit::group_commit::CommitError;
@@ -142,7 +144,8 @@ async fn pass(
         }
         // The list of claims above is the quorum read: who is in neither pass is gone.
         let releases = earlier.get(space).map(|earlier| report.releases(earlier));
-        for release in releases.unwrap_or_default() {
+        let releases = releases.unwrap_or_default();
+        for release in releases.into_iter().filter(|release| release.owner != NOBODY) {
             tracing::warn!(%space, address = %release.address, owner = %release.owner, "the claim of an address is gone; it is given back");
             tried_again(
                 "an address was not given back",
@@ -172,12 +175,21 @@ async fn owners(world: &World) -> Result<Told, kube::Error> {
         .iter()
         .filter_map(|pool| Some((pool.name_any(), pool.status.as_ref()?.space.clone()?)))
         .collect();
-    let api: Api<IPClaim> = Api::all(world.applier.client());
+    let api: Api<DeserializeGuard<IPClaim>> = Api::all(world.applier.client());
     let mut parameters = ListParams::default().limit(PAGE_SIZE);
     let mut claims = Told::new();
     loop {
         let page = api.list(&parameters).await?;
         for claim in page.items {
+            let claim = match claim.0 {
+                Ok(claim) => claim,
+                Err(invalid) => {
+                    // It is there, whatever it says.
+                    let uid = invalid.metadata.uid.and_then(|uid| uid.parse().ok());
+                    claims.extend(uid.map(|uid| (uid, Vec::new())));
+                    continue;
+                }
+            };
             let Some(uid) = claim.uid().and_then(|uid| uid.parse().ok()) else { continue };
             let told = claim.status.iter().flat_map(|status| &status.addresses);
             let place = |one: &crds::network::ClaimedAddress| {

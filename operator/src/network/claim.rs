@@ -60,7 +60,12 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
     let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
     if object.metadata.deletion_timestamp.is_some() {
         if object.finalizers().iter().any(|held| held == well_known::CLAIM_FINALIZER) {
-            let pools = world.pools.store().state();
+            if object.status.as_ref().is_some_and(is_spread) {
+                // Told and perhaps not published: an address that somebody was told of rests like any other.
+                world.addresses.publish(uid).await?;
+            }
+            // A pool that is not ready will not be declared, and is not waited for.
+            let pools = world.pools.store().state_filter(|pool| is_ready(pool));
             let pools = pools.iter().filter_map(|pool| pool.uid()?.parse().ok()).collect();
             if !world.addresses.release(uid, pools).await? {
                 return Ok(Outcome::Waiting(POOL_WAIT));
@@ -83,6 +88,7 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
     }
     let (verdict, outcome) = match resolve(&object, &world, uid) {
         Err(verdict) => {
+            world.addresses.withdraw(uid).await?;
             let outcome = verdict.outcome();
             (verdict, outcome)
         }
@@ -93,6 +99,12 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
         world.addresses.publish(uid).await?;
     }
     Ok(outcome)
+}
+
+fn is_ready(pool: &IPPool) -> bool {
+    let conditions = pool.status.iter().flat_map(|status| &status.conditions);
+    pool.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().any(|one| one.type_ == status::READY && one.status == "True")
 }
 
 /// Whether more than one object says what the claim has.
@@ -183,7 +195,7 @@ fn pools(
         let message = "spec.poolSelector: no IPPool has all these labels".to_owned();
         return Err(Verdict::Waiting("PoolNotFound", message));
     }
-    pools.retain(|pool| pool.spec.allows(tenant));
+    pools.retain(|pool| pool.spec.allows(tenant) && is_kept_for(world, pool, tenant));
     if pools.is_empty() {
         // Whose it is else is not this tenant's to know.
         let message = format!(
@@ -202,9 +214,21 @@ fn pools(
     Ok((space, pools))
 }
 
+/// Whether the pool's prefix is kept for this tenant, or for nobody.
+fn is_kept_for(world: &World, pool: &IPPool, tenant: &str) -> bool {
+    let prefix = world.prefixes.get(&pool.spec.prefix_ref.name, None);
+    let kept = prefix.and_then(|prefix| prefix.status.as_ref()?.tenant.clone());
+    kept.is_none_or(|kept| kept == tenant)
+}
+
 /// In a zone with a VLAN for each tenant, addresses come after the VLAN.
 fn has_its_vlan(world: &World, pools: &[Arc<IPPool>], tenant: &Tenant) -> Result<(), Verdict> {
-    let zones = pools.iter().filter_map(|pool| pool.status.as_ref()?.zone.as_ref());
+    let zones: Vec<&String> =
+        pools.iter().filter_map(|pool| pool.status.as_ref()?.zone.as_ref()).collect();
+    if let Some(missing) = zones.iter().find(|zone| world.zones.get(zone, None).is_none()) {
+        let message = format!("the pool is in zone {missing}, which is not there; restore it");
+        return Err(Verdict::Waiting("ZoneNotFound", message));
+    }
     let per_tenant = |zone: &&String| {
         let zone = world.zones.get(zone, None);
         zone.is_some_and(|zone| zone.spec.isolation() == Isolation::PerTenantVlan)

@@ -48,6 +48,8 @@ pub fn run(
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             let freed = world.addresses.tick().await;
             super::tried_again("rested addresses could not be freed", freed);
+            let swept = super::zone::sweep(&world).await;
+            super::tried_again("policies without a zone could not be removed", swept);
             for pool in world.vlan_pools.store().state_filter(rests_enough(&world)) {
                 let freed = world.vlans.tick(&pool.name_any()).await;
                 super::tried_again("rested VLAN ids could not be freed", freed);

@@ -140,9 +140,14 @@ fn resolve(object: &IPPool, world: &World, uid: ResourceUid) -> Result<Resolved,
         let message = format!("spec.ranges: {outside} is not within Prefix {name}, {cidr}");
         return Err(Verdict::Refused("OutsidePrefix", message));
     }
-    let isolation = zone.as_ref().and_then(|zone| world.zones.get(zone, None));
-    pool.exclusive = isolation
-        .is_some_and(|zone| zone.spec.isolation.is_some_and(|kind| kind != Isolation::Shared));
+    if let Some(name) = &zone {
+        let Some(zone) = world.zones.get(name, None) else {
+            let message =
+                format!("zone {name} is not there, so nobody knows what it keeps apart; create it");
+            return Err(Verdict::Waiting("ZoneNotFound", message));
+        };
+        pool.exclusive = zone.spec.isolation() != Isolation::Shared;
+    }
     Ok(Resolved { space, zone, family: cidr.family(), pool })
 }
 
@@ -238,12 +243,7 @@ async fn remove(
         let message = format!("{live} addresses are held by claims; delete those first");
         return report(object, world, status, Verdict::Waiting("InUse", message)).await;
     }
-    let parent = Parent::Prefix(object.spec.prefix_ref.name.clone());
-    let released = world.tree.book(&parent, object, uid, Want::Release).await?;
-    if let Err(why) = released {
-        let verdict = Verdict::Waiting("NotReleased", why.to_string());
-        return report(object, world, status, verdict).await;
-    }
+    world.tree.release(uid).await?;
     world.applier.remove_finalizer(object, well_known::POOL_FINALIZER).await?;
     Ok(Outcome::Converged)
 }

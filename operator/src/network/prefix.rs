@@ -77,7 +77,9 @@ async fn settle(
 ) -> Result<Result<Cidr, Verdict>, Error> {
     let mut refused =
         Verdict::Waiting("ParentNotFound", "no Prefix has all these labels".to_owned());
-    for inherited in parents(object, world) {
+    let is_free = object.spec.parent_selector.is_some() && object.parent().is_none();
+    let booked = if is_free { world.tree.parent_of(uid).await? } else { None };
+    for inherited in parents(object, world, booked.as_deref()) {
         let inherited = match inherited.and_then(|inherited| agree(object, inherited)) {
             Ok(inherited) => inherited,
             Err(verdict) => {
@@ -90,7 +92,8 @@ async fn settle(
             Err(verdict) => return Ok(Err(verdict)),
         };
         match world.tree.book(&inherited.parent, object, uid, want).await? {
-            Ok(Some(cidr)) => {
+            Ok(Some(place)) => {
+                let cidr = place.cidr;
                 status.space = Some(inherited.space);
                 status.zone = inherited.zone;
                 status.tenant = inherited.tenant;
@@ -111,11 +114,17 @@ async fn settle(
 }
 
 /// The parent that is named or was chosen, or those that may be chosen; the one with the best fit first.
-fn parents(object: &Prefix, world: &World) -> Vec<Result<Inherited, Verdict>> {
+///
+/// One in which a place is booked already goes before all others.
+fn parents(
+    object: &Prefix,
+    world: &World,
+    booked: Option<&str>,
+) -> Vec<Result<Inherited, Verdict>> {
     if let Some(space) = &object.spec.space_ref {
         return vec![space_of(&space.name, world)];
     }
-    if let Some(name) = object.parent() {
+    if let Some(name) = booked.or(object.parent()) {
         return vec![prefix_of(name, world)];
     }
     let Some(selector) = &object.spec.parent_selector else { return Vec::new() };
@@ -288,17 +297,7 @@ async fn remove(
         let message = format!("{} are in it; delete those first", held.join(", "));
         return report(object, world, status, &Verdict::Waiting("InUse", message)).await;
     }
-    let parent = match (&object.spec.space_ref, object.parent()) {
-        (Some(space), _) => Some(Parent::Space(space.name.clone())),
-        (None, parent) => parent.map(|name| Parent::Prefix(name.to_owned())),
-    };
-    if let Some(parent) = parent {
-        let released = world.tree.book(&parent, object, uid, Want::Release).await?;
-        if let Err(why) = released {
-            let verdict = Verdict::Waiting("NotReleased", why.to_string());
-            return report(object, world, status, &verdict).await;
-        }
-    }
+    world.tree.release(uid).await?;
     world.applier.remove_finalizer(object, well_known::TREE_FINALIZER).await?;
     Ok(Outcome::Converged)
 }

@@ -25,6 +25,9 @@ pub enum Refused {
     /// The parent is gone, or has no network yet.
     #[error("the parent {0} is not there or has no network yet")]
     NoParent(String),
+    /// The parent is being removed.
+    #[error("the parent {0} is being removed; name another")]
+    ParentGoes(String),
     /// Not as the tree is.
     #[error("{refused}{}", other.as_ref().map(|name| format!(" (Prefix {name})")).unwrap_or_default())]
     Tree {
@@ -55,8 +58,10 @@ pub enum Want {
     Carve(u8),
     /// A pool's ranges.
     Pool(Vec<AddressRange>),
-    /// Nothing any more.
+    /// Nothing any more, of whatever parent it has something.
     Release,
+    /// To know the parent that it has a network of.
+    Find,
 }
 
 /// Who wants it.
@@ -68,7 +73,16 @@ struct Ask {
     want: Want,
 }
 
-type Answer = Result<Option<Cidr>, Refused>;
+type Answer = Result<Option<Place>, Refused>;
+
+/// A network and the parent that has booked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The network.
+    pub cidr: Cidr,
+    /// The parent's name.
+    pub parent: String,
+}
 
 /// The writers of both kinds of parents.
 pub struct Tree {
@@ -99,7 +113,7 @@ impl Tree {
         }
     }
 
-    /// Books, changes or gives back the place of `child` in `parent`; its network.
+    /// Books or changes the place of `child` in `parent`; its network.
     ///
     /// # Errors
     /// [`CommitError`]; asking again finds by the child's UID what was done.
@@ -116,6 +130,26 @@ impl Tree {
             Parent::Prefix(name) => self.prefixes.ask(ask(name)).await,
             Parent::Space(name) => self.spaces.ask(ask(name)).await,
         }
+    }
+
+    /// The Prefix in which this UID has a place, if one has it: booked, and perhaps never told.
+    ///
+    /// # Errors
+    /// As [`Tree::book`].
+    pub async fn parent_of(&self, uid: ResourceUid) -> Result<Option<String>, CommitError> {
+        let ask = Ask { parent: String::new(), name: String::new(), uid, want: Want::Find };
+        Ok(self.prefixes.ask(ask).await?.ok().flatten().map(|place| place.parent))
+    }
+
+    /// Gives back whatever this UID has, in whatever parent.
+    ///
+    /// # Errors
+    /// As [`Tree::book`].
+    pub async fn release(&self, uid: ResourceUid) -> Result<(), CommitError> {
+        let ask = || Ask { parent: String::new(), name: String::new(), uid, want: Want::Release };
+        drop(self.prefixes.ask(ask()).await?);
+        drop(self.spaces.ask(ask()).await?);
+        Ok(())
     }
 }
 
@@ -141,54 +175,105 @@ where
     }
 
     fn plan(&mut self, objects: &Objects<K>, requests: &[&Ask]) -> Plan<K, Answer> {
-        let mut next: BTreeMap<String, K> = BTreeMap::new();
+        let mut sheet = Sheet { objects, next: BTreeMap::new() };
         // What is given back can be booked by others at once; the rest in the order of asking.
         let mut order: Vec<(usize, &&Ask)> = requests.iter().enumerate().collect();
         order.sort_by_key(|(index, ask)| (!matches!(ask.want, Want::Release), *index));
         let mut decisions: BTreeMap<usize, Decision<Answer>> = BTreeMap::new();
         for (index, ask) in order {
-            let stored = || objects.get(&ask.parent).map(|object| K::clone(object));
-            let decision = match next.remove(&ask.parent).or_else(stored) {
-                None => {
-                    let answer = match ask.want {
-                        Want::Release => Ok(None),
-                        Want::Place(_) | Want::Carve(_) | Want::Pool(_) => {
-                            Err(Refused::NoParent(ask.parent.clone()))
-                        }
-                    };
-                    Decision { answer, rests_on: BTreeSet::new() }
-                }
-                Some(mut parent) => {
-                    let answer = decide(&mut parent, ask);
-                    let stored = objects.get(&ask.parent).map(|object| object.sequence());
-                    if stored != Some(parent.sequence()) {
-                        next.insert(ask.parent.clone(), parent);
-                    }
-                    Decision { answer, rests_on: BTreeSet::from([ask.parent.clone()]) }
-                }
-            };
-            decisions.insert(index, decision);
+            decisions.insert(index, sheet.serve(ask));
         }
-        Plan { next, decisions: decisions.into_values().collect() }
+        Plan { next: sheet.next, decisions: decisions.into_values().collect() }
+    }
+}
+
+/// The planner's own copy of the parents.
+struct Sheet<'a, K> {
+    objects: &'a Objects<K>,
+    next: BTreeMap<String, K>,
+}
+
+impl<K: Table> Sheet<'_, K> {
+    fn serve(&mut self, ask: &Ask) -> Decision<Answer> {
+        match ask.want {
+            Want::Release => {
+                let rests_on = self.holders(&ask.uid.to_string());
+                for name in &rests_on {
+                    self.change(name, |parent| release(parent, &ask.uid.to_string()));
+                }
+                Decision { answer: Ok(None), rests_on: rests_on.into_iter().collect() }
+            }
+            Want::Find => {
+                let uid = ask.uid.to_string();
+                let place = self.holders(&uid).into_iter().find_map(|parent| {
+                    let row = self.get(&parent)?.children().iter().find(|row| row.uid == uid)?;
+                    Some(Place { cidr: row.cidr.parse().ok()?, parent })
+                });
+                let rests_on = place.iter().map(|place| place.parent.clone()).collect();
+                Decision { answer: Ok(place), rests_on }
+            }
+            Want::Place(_) | Want::Carve(_) | Want::Pool(_) => {
+                let answer = self.change(&ask.parent, |parent| decide(parent, ask));
+                let answer = answer.unwrap_or(Err(Refused::NoParent(ask.parent.clone())));
+                let place = |cidr| Place { cidr, parent: ask.parent.clone() };
+                let rests_on = BTreeSet::from([ask.parent.clone()]);
+                Decision { answer: answer.map(|cidr| cidr.map(place)), rests_on }
+            }
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&K> {
+        self.next.get(name).or_else(|| self.objects.get(name).map(AsRef::as_ref))
+    }
+
+    /// Parents with a row of this UID.
+    fn holders(&self, uid: &str) -> Vec<String> {
+        let has = |name: &&String| {
+            self.get(name).is_some_and(|parent| {
+                parent.children().iter().any(|row| row.uid == uid)
+                    || parent.pools().iter().any(|row| row.uid == uid)
+            })
+        };
+        self.objects.keys().filter(has).cloned().collect()
+    }
+
+    /// Changes a parent that is there; it is written if that counted as a change.
+    fn change<T>(&mut self, name: &str, change: impl FnOnce(&mut K) -> T) -> Option<T> {
+        let stored = self.objects.get(name)?;
+        let mut parent = self.next.remove(name).unwrap_or_else(|| K::clone(stored));
+        let result = change(&mut parent);
+        if parent.sequence() != stored.sequence() {
+            self.next.insert(name.to_owned(), parent);
+        }
+        Some(result)
+    }
+}
+
+/// Takes the rows of a UID away; that needs no look at the others.
+fn release<K: Table>(parent: &mut K, uid: &str) {
+    let children: Vec<BookedPrefix> =
+        parent.children().iter().filter(|row| row.uid != uid).cloned().collect();
+    if children.len() != parent.children().len() {
+        parent.set_children(children);
+    }
+    let pools: Vec<BookedPool> =
+        parent.pools().iter().filter(|row| row.uid != uid).cloned().collect();
+    if pools.len() != parent.pools().len() {
+        parent.set_pools(pools);
     }
 }
 
 /// Changes the parent as the child wants, and counts the change; what is as wanted already is left alone.
-fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Answer {
-    match &ask.want {
-        Want::Pool(ranges) => return book_pool(parent, ask, ranges).map(|()| None),
-        Want::Release if parent.pools().iter().any(|pool| pool.uid == ask.uid.to_string()) => {
-            let uid = ask.uid.to_string();
-            let kept = parent.pools().iter().filter(|pool| pool.uid != uid).cloned().collect();
-            parent.set_pools(kept);
-            return Ok(None);
-        }
-        Want::Release | Want::Place(_) | Want::Carve(_) => {}
+fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Result<Option<Cidr>, Refused> {
+    if parent.is_going() {
+        return Err(Refused::ParentGoes(ask.parent.clone()));
+    }
+    if let Want::Pool(ranges) = &ask.want {
+        return book_pool(parent, ask, ranges).map(|()| None);
     }
     let mut shape = match parent.shape() {
         Some(Ok(shape)) => shape,
         Some(Err(())) => return Err(Refused::Unreadable(ask.parent.clone())),
-        None if matches!(ask.want, Want::Release) => return Ok(None),
         None => return Err(Refused::NoParent(ask.parent.clone())),
     };
     let named = |refused: TreeRefused| {
@@ -209,11 +294,7 @@ fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Answer {
             let carving = parent.carving();
             Some(shape.carve(ask.uid, *length, carving).map_err(named)?)
         }
-        Want::Release => {
-            shape.release(ask.uid);
-            None
-        }
-        Want::Pool(_) => None,
+        Want::Pool(_) | Want::Release | Want::Find => before,
     };
     if let (Some(cidr), Some(pool)) = (after, after.and_then(|cidr| pool_within(parent, &cidr))) {
         return Err(Refused::RangeTaken { range: cidr.range(), other: format!("IPPool {pool}") });

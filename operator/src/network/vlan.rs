@@ -10,7 +10,6 @@ use kube::{Resource, ResourceExt};
 use operator_kit::apply::ApplyError;
 use operator_kit::cache::key_of;
 use operator_kit::controller::Outcome;
-use operator_kit::group_commit::CommitError;
 use operator_kit::status::ReportError;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub enum Error {
     NoUid,
     /// The pool's table could not be written.
     #[error("book an id for VLAN")]
-    Commit(#[from] CommitError),
+    Book(#[from] super::vlans::Error),
     /// A finalizer could not be written.
     #[error("hold VLAN")]
     Apply(#[from] ApplyError),
@@ -39,13 +38,7 @@ pub async fn reconcile(object: Arc<VLAN>, world: Arc<World>) -> Result<Outcome, 
     let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
     if object.metadata.deletion_timestamp.is_some() {
         if object.finalizers().iter().any(|held| held == well_known::VLAN_FINALIZER) {
-            // Booked and not told is found in any pool that it may be in.
-            for pool in booked_in(&world, &uid.to_string()) {
-                world.vlans.release(&pool, uid).await?;
-            }
-            if let Some(pool) = object.status.as_ref().and_then(|status| status.pool.as_ref()) {
-                world.vlans.release(pool, uid).await?;
-            }
+            world.vlans.release(uid).await?;
             world.applier.remove_finalizer(object.as_ref(), well_known::VLAN_FINALIZER).await?;
         }
         return Ok(Outcome::Converged);
@@ -70,14 +63,6 @@ pub async fn reconcile(object: Arc<VLAN>, world: Arc<World>) -> Result<Outcome, 
     let after = serde_json::to_value(status)?;
     world.reporter.report(object.as_ref(), &before, &after).await?;
     Ok(verdict.outcome())
-}
-
-/// Pools in which the cache shows an id of this owner.
-fn booked_in(world: &World, uid: &str) -> Vec<String> {
-    let has = |pool: &VLANPool| {
-        pool.status.as_ref().is_some_and(|status| status.owners.iter().any(|one| one.uid == uid))
-    };
-    world.vlan_pools.store().state_filter(has).iter().map(|pool| pool.name_any()).collect()
 }
 
 type Wanted = (VlanClaim, Vec<Arc<VLANPool>>);

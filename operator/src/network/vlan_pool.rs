@@ -4,7 +4,7 @@ use crate::report::Verdict;
 use crate::world::World;
 use crds::network::{VLANPool, VLANPoolStatus, VlanState};
 use ids::{ResourceUid, well_known};
-use ipam::vlan::{VlanId, VlanPool};
+use ipam::vlan::{VlanId, VlanPool, VlanRange};
 use kube::ResourceExt;
 use network_objects::vlan::pool_of;
 use operator_kit::apply::ApplyError;
@@ -22,6 +22,9 @@ pub enum Error {
     /// The register could not be written.
     #[error("register VLANPool")]
     Commit(#[from] CommitError),
+    /// The table could not be written.
+    #[error("open the ranges of VLANPool")]
+    Open(#[from] super::vlans::Error),
     /// A finalizer could not be written.
     #[error("hold VLANPool")]
     Apply(#[from] ApplyError),
@@ -44,6 +47,12 @@ pub async fn reconcile(object: Arc<VLANPool>, world: Arc<World>) -> Result<Outco
             let message = format!("{live} ids are held by VLANs; delete those first");
             return report(&object, &world, status, &Verdict::Waiting("InUse", message)).await;
         }
+        // Nothing more is handed out before the ranges go to others; an id that came meanwhile is seen by the next pass.
+        let is_closed = status.registered.is_empty();
+        world.vlans.registered(&name, Vec::new()).await?;
+        if !is_closed {
+            return Ok(Outcome::Converged);
+        }
         let released = world.vlans.register(fabric, &name, uid, Vec::new()).await?;
         if let Err(why) = released {
             return report(&object, &world, status, &Verdict::Waiting("NotReleased", why)).await;
@@ -56,15 +65,26 @@ pub async fn reconcile(object: Arc<VLANPool>, world: Arc<World>) -> Result<Outco
     }
     let verdict = match pool_of(&object) {
         Err(refusal) => Verdict::Refused("InvalidPool", format!("spec.ranges: {refusal}")),
-        Ok(pool) => match world.vlans.register(fabric, &name, uid, pool.ranges.clone()).await? {
+        Ok(pool) => match world.vlans.register(fabric, &name, uid, kept(&status, &pool)).await? {
             Err(why) => Verdict::Waiting("NotRegistered", format!("spec.ranges: {why}")),
             Ok(()) => {
+                world.vlans.registered(&name, pool.ranges.clone()).await?;
                 tell(&mut status, &pool);
                 ready(&object, &status)
             }
         },
     };
     report(&object, &world, status, &verdict).await
+}
+
+/// The declared ranges, and ids outside of them that are held or rest: nobody else may have those yet.
+fn kept(status: &VLANPoolStatus, pool: &VlanPool) -> Vec<VlanRange> {
+    let ids = status.owners.iter().filter_map(|owner| {
+        let id = u16::try_from(owner.id).ok().and_then(|id| VlanId::new(id).ok())?;
+        VlanRange::new(id, id).ok()
+    });
+    let outside = ids.filter(|id| !pool.ranges.iter().any(|range| range.overlaps(id)));
+    pool.ranges.iter().copied().chain(outside).collect()
 }
 
 fn tell(status: &mut VLANPoolStatus, pool: &VlanPool) {
@@ -108,8 +128,9 @@ async fn report(
     status.observed_generation = generation;
     verdict.write(&mut status.conditions, generation, world.clock.now());
     let own = |status: VLANPoolStatus| {
-        let (owners, bitmap, sequence) = (Vec::new(), None, None);
-        serde_json::to_value(VLANPoolStatus { owners, bitmap, sequence, ..status })
+        let (owners, registered) = (Vec::new(), Vec::new());
+        let (bitmap, sequence) = (None, None);
+        serde_json::to_value(VLANPoolStatus { owners, registered, bitmap, sequence, ..status })
     };
     let before = own(object.status.clone().unwrap_or_default())?;
     world.reporter.report(object, &before, &own(status)?).await?;

@@ -14,7 +14,18 @@ use operator_kit::group_commit::{CommitError, GroupCommit};
 use operator_kit::{Applier, Clock};
 use register::Registers;
 use std::sync::Arc;
-use table::{Ask, Tables, What};
+use table::{Ask, Tables};
+
+/// Why nothing is known of what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be written.
+    #[error("write VLAN ids")]
+    Commit(#[from] CommitError),
+    /// A table contradicts itself.
+    #[error("read VLAN ids")]
+    Unreadable(#[from] table::Unreadable),
+}
 
 /// See the module.
 pub struct Vlans {
@@ -40,30 +51,36 @@ impl Vlans {
     /// An id of the pool for the claim, or why there is none; nothing when the pool is gone.
     ///
     /// # Errors
-    /// [`CommitError`]; asking again finds by the claim's UID what was done.
-    pub async fn claim(
-        &self,
-        pool: &str,
-        claim: VlanClaim,
-    ) -> Result<Option<VlanVerdict>, CommitError> {
-        self.pools.ask(Ask { pool: pool.to_owned(), what: What::Claim(claim) }).await
+    /// [`Error`]; asking again finds by the claim's UID what was done.
+    pub async fn claim(&self, pool: &str, claim: VlanClaim) -> Result<Option<VlanVerdict>, Error> {
+        Ok(self.pools.ask(Ask::Claim { pool: pool.to_owned(), claim }).await??)
     }
 
-    /// Gives back what the claim of this UID holds in the pool.
+    /// Gives back whatever the claim of this UID holds.
     ///
     /// # Errors
     /// As [`Vlans::claim`].
-    pub async fn release(&self, pool: &str, owner: ResourceUid) -> Result<(), CommitError> {
-        let what = What::Release(owner);
-        self.pools.ask(Ask { pool: pool.to_owned(), what }).await.map(|_| ())
+    pub async fn release(&self, owner: ResourceUid) -> Result<(), Error> {
+        self.pools.ask(Ask::Release { owner }).await??;
+        Ok(())
     }
 
     /// Frees ids of the pool that have rested long enough.
     ///
     /// # Errors
     /// As [`Vlans::claim`].
-    pub async fn tick(&self, pool: &str) -> Result<(), CommitError> {
-        self.pools.ask(Ask { pool: pool.to_owned(), what: What::Tick }).await.map(|_| ())
+    pub async fn tick(&self, pool: &str) -> Result<(), Error> {
+        self.pools.ask(Ask::Tick { pool: pool.to_owned() }).await??;
+        Ok(())
+    }
+
+    /// Lets ids of these ranges be handed out, which stand in the fabric's register.
+    ///
+    /// # Errors
+    /// As [`Vlans::claim`].
+    pub async fn registered(&self, pool: &str, ranges: Vec<VlanRange>) -> Result<(), Error> {
+        self.pools.ask(Ask::Registered { pool: pool.to_owned(), ranges }).await??;
+        Ok(())
     }
 
     /// Books ranges for a pool on its fabric, in place of those it had; none gives them all back. Why not, in words.

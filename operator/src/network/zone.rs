@@ -71,6 +71,19 @@ pub async fn reconcile(object: Arc<SecurityZone>, world: Arc<World>) -> Result<O
     Ok(Outcome::Waiting(INTERVAL))
 }
 
+/// Removes the policies that are left when no zone is.
+///
+/// # Errors
+/// One could not be removed; the next call finds it again.
+pub async fn sweep(world: &World) -> Result<(), Error> {
+    if world.zones.store().is_empty() {
+        for namespace in left_behind(world, &BTreeMap::new()) {
+            write(world, &namespace, None, &BTreeMap::new()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// All zones with the networks in them.
 fn zones(world: &World) -> BTreeMap<String, Zone> {
     let mut ranges: BTreeMap<String, Vec<AddressRange>> = BTreeMap::new();

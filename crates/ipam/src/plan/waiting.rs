@@ -161,7 +161,11 @@ impl Space {
             let (key, count, address, keeps) = match refusal {
                 Refusal::PoolExhausted { pool, family, wanted, .. } => {
                     let side = self.sides.get(&(*pool, *family));
-                    let is_short = side.is_some_and(|side| u128::from(*wanted) > side.free());
+                    // What the pool could never give is not kept for anybody.
+                    let is_short = side.is_some_and(|side| {
+                        let wanted = u128::from(*wanted);
+                        wanted > side.free() && wanted <= side.territory.usable_count()
+                    });
                     ((*pool, *family), *wanted, None, is_short)
                 }
                 Refusal::KeptForOlder { pool, family, wanted } => {

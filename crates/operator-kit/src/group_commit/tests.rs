@@ -148,6 +148,19 @@ async fn a_lost_answer_is_settled_by_a_read() {
 }
 
 #[tokio::test]
+async fn what_nobody_knows_is_read_before_the_next_plan() {
+    let (writer, mut server) = writer();
+    let answers = vec![first_list(), refusal(504), refusal(503)];
+    let (a, _) = tokio::join!(writer.ask("a"), answer(&mut server, answers));
+    assert!(matches!(a, Err(CommitError::Request { .. })));
+    let written = json!({"apiVersion": "v1", "kind": "NamespaceList", "metadata": {},
+        "items": [object("2", &["a"])]});
+    let (a, asked) = tokio::join!(writer.ask("a"), answer(&mut server, vec![(200, written)]));
+    assert_eq!(a.unwrap(), 1, "it had happened");
+    assert_eq!(asked, ["GET []"]);
+}
+
+#[tokio::test]
 async fn a_verdict_of_the_server_goes_to_the_asker() {
     let (writer, mut server) = writer();
     let answers = vec![first_list(), refusal(422)];

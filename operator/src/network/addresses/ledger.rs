@@ -36,6 +36,10 @@ pub(super) enum Ask {
         space: String,
         pool: Box<Pool>,
     },
+    /// The claim asks for nothing now.
+    Withdraw {
+        owner: ResourceUid,
+    },
     DropPool {
         pool: ResourceUid,
     },
@@ -51,6 +55,7 @@ pub(super) enum Answer {
     Verdict(Verdict),
     Pool(Box<Result<Standing, PoolRefused>>),
     Audited(BTreeMap<String, Report<Address>>),
+    Live(u128),
     Done,
     NotYet,
 }
@@ -66,13 +71,6 @@ pub struct Standing {
     pub waiting: usize,
     /// The highest number that any of its blocks has counted to.
     pub generation: u64,
-}
-
-impl Standing {
-    /// Addresses that somebody has, inside its ranges or no longer.
-    pub const fn live(&self) -> u128 {
-        self.counts.allocated.saturating_add(self.counts.out_of_range)
-    }
 }
 
 /// See the module.
@@ -124,9 +122,13 @@ impl Blocks {
                     Some(place)
                 }
                 Err(error) => {
-                    // No address of it is handed out: whoever plans one meets the object that is there.
-                    tracing::error!(block = %name, error = %ErrorChain(&error), "a block cannot be read; restore or delete the object");
-                    None
+                    tracing::error!(block = %name, error = %ErrorChain(&error), "a block cannot be read, so no address of it is handed out or given back; restore the object");
+                    let space = object.spec.space_ref.name.clone();
+                    block::opaque(object).map(|block| {
+                        let id = block.id();
+                        spaces.entry(space.clone()).or_default().replace_block(block);
+                        (space, id)
+                    })
                 }
             };
             loaded.insert(name.clone(), Loaded { version, place });
@@ -171,6 +173,10 @@ impl Blocks {
                 batches.entry(space.clone()).or_default();
                 Pending::Standing { space: space.clone(), pool: pool.uid }
             }
+            Ask::Withdraw { owner } => {
+                self.withdraw(*owner, batches);
+                Pending::Done(BTreeSet::new())
+            }
             Ask::DropPool { pool } => self.admit_drop(*pool),
             Ask::Audit { told } => Pending::Audited(self.audit(told)),
             Ask::Tick => {
@@ -191,12 +197,20 @@ impl Blocks {
         })
     }
 
+    /// Takes a claim out of every line, and lets others have what was kept for it.
+    fn withdraw(&mut self, owner: ResourceUid, batches: &mut BTreeMap<String, Batch>) {
+        self.waiting.remove(&owner);
+        for (name, space) in &mut self.spaces {
+            space.withdraw(owner);
+            batches.entry(name.clone()).or_default();
+        }
+    }
+
     fn admit_release(
         &mut self,
         owner: ResourceUid,
         batches: &mut BTreeMap<String, Batch>,
     ) -> BTreeSet<String> {
-        self.waiting.remove(&owner);
         let mut rests_on = BTreeSet::new();
         for name in self.holders(owner) {
             rests_on.extend(self.blocks_of(&name, owner));
@@ -208,25 +222,22 @@ impl Blocks {
             });
             batches.entry(name).or_default().releases.extend(releases);
         }
-        for (name, space) in &mut self.spaces {
-            space.withdraw(owner);
-            batches.entry(name.clone()).or_default();
-        }
+        self.withdraw(owner, batches);
         rests_on
     }
 
+    /// A pool goes when nobody holds an address of it, whether it is declared here or not.
     fn admit_drop(&mut self, pool: ResourceUid) -> Pending {
-        for (name, space) in &mut self.spaces {
-            if space.pools().any(|known| known.uid == pool) {
-                let standing = standing(space, pool);
-                if standing.live() == 0 {
-                    space.remove_pool(pool);
-                    return Pending::Done(BTreeSet::new());
-                }
-                return Pending::Standing { space: name.clone(), pool };
-            }
+        let of_pool = |space: &Space| {
+            let live =
+                space.holdings().filter(|one| one.slot.pool == pool && one.slot.state.is_live());
+            live.fold(0_u128, |count, _| count.saturating_add(1))
+        };
+        let live = self.spaces.values().map(of_pool).fold(0, u128::saturating_add);
+        if live == 0 {
+            self.spaces.values_mut().for_each(|space| space.remove_pool(pool));
         }
-        Pending::Done(BTreeSet::new())
+        Pending::Live(live)
     }
 
     /// Names of the blocks in which a claim holds something.
@@ -300,6 +311,9 @@ impl Blocks {
             Pending::Audited(reports) => {
                 Decision { answer: Answer::Audited(reports), rests_on: BTreeSet::new() }
             }
+            Pending::Live(live) => {
+                Decision { answer: Answer::Live(live), rests_on: BTreeSet::new() }
+            }
             Pending::NotYet => Decision { answer: Answer::NotYet, rests_on: BTreeSet::new() },
             Pending::Done(rests_on) => Decision { answer: Answer::Done, rests_on },
             Pending::Refused(refused) => {
@@ -322,6 +336,7 @@ enum Pending {
     Standing { space: String, pool: ResourceUid },
     Refused(PoolRefused),
     Audited(BTreeMap<String, Report<Address>>),
+    Live(u128),
     Done(BTreeSet<String>),
     NotYet,
 }

@@ -50,14 +50,6 @@ impl Shape {
             Self::Roots(roots) => roots.place_of(uid).ok_or(TreeRefused::TooManyChildren),
         }
     }
-
-    /// Gives a network back.
-    pub fn release(&mut self, uid: ResourceUid) {
-        match self {
-            Self::Node(node) => drop(node.release(uid)),
-            Self::Roots(roots) => drop(roots.release(uid)),
-        }
-    }
 }
 
 /// An object with a table.
@@ -72,6 +64,8 @@ pub trait Table: Clone {
     fn set_pools(&mut self, pools: Vec<BookedPool>);
     /// Counts the changes.
     fn sequence(&self) -> i64;
+    /// Whether it is being removed: then nothing more is booked in it.
+    fn is_going(&self) -> bool;
     /// How it carves.
     fn carving(&self) -> Carving;
     /// The tree's view of it: none while it has no network, an error when its table contradicts itself.
@@ -105,6 +99,10 @@ impl Table for Prefix {
 
     fn sequence(&self) -> i64 {
         self.status.as_ref().and_then(|status| status.sequence).unwrap_or(0)
+    }
+
+    fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
     }
 
     fn carving(&self) -> Carving {
@@ -141,6 +139,10 @@ impl Table for AddressSpace {
 
     fn sequence(&self) -> i64 {
         self.status.as_ref().and_then(|status| status.sequence).unwrap_or(0)
+    }
+
+    fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
     }
 
     fn carving(&self) -> Carving {

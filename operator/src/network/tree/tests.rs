@@ -26,7 +26,8 @@ fn commit(objects: &mut Objects<Prefix>, asks: &[Ask]) -> Vec<Answer> {
 
 fn one(objects: &mut Objects<Prefix>, number: u8, want: Want) -> Result<String, String> {
     let answer = commit(objects, &[ask(number, want)]).remove(0);
-    let text = |cidr: Option<Cidr>| cidr.map_or_else(String::new, |cidr| cidr.to_string());
+    let text =
+        |place: Option<Place>| place.map_or_else(String::new, |place| place.cidr.to_string());
     answer.map(text).map_err(|refused| refused.to_string())
 }
 
@@ -69,7 +70,8 @@ fn what_is_given_back_is_booked_by_others_in_the_same_write() {
     let mut objects = parent("10.0.0.0/24");
     commit(&mut objects, &[ask(1, Want::Carve(25)), ask(2, Want::Carve(25))]);
     let answers = commit(&mut objects, &[ask(3, Want::Carve(25)), ask(1, Want::Release)]);
-    assert_eq!(answers[0], Ok(Some("10.0.0.0/25".parse().unwrap())));
+    let place = Place { cidr: "10.0.0.0/25".parse().unwrap(), parent: "p".to_owned() };
+    assert_eq!(answers[0], Ok(Some(place)));
 }
 
 #[test]
@@ -109,6 +111,30 @@ fn without_a_parent_nothing_is_booked_and_everything_given_back() {
         commit(&mut broken, &[ask(3, Want::Carve(25))]),
         [Err(Refused::Unreadable("p".into()))]
     );
+}
+
+#[test]
+fn what_is_being_removed_takes_nobody_and_lets_everybody_go() {
+    let mut objects = parent("10.0.0.0/24");
+    one(&mut objects, 1, Want::Carve(25)).unwrap();
+    one(&mut objects, 2, ranges(&["10.0.0.200"])).unwrap();
+    assert_eq!(one(&mut objects, 1, Want::Find).unwrap(), "10.0.0.0/25");
+    assert_eq!(one(&mut objects, 3, Want::Find).unwrap(), "");
+    let mut object = Prefix::clone(&objects["p"]);
+    object.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+    // A table that contradicts itself keeps nobody either.
+    let status = object.status.as_mut().unwrap();
+    status.children.push(BookedPrefix { name: "n9".into(), ..status.children[0].clone() });
+    objects.insert("p".to_owned(), Arc::new(object));
+    for want in [Want::Carve(28), place("10.0.0.128/28"), ranges(&["10.0.0.201"])] {
+        assert!(one(&mut objects, 4, want).unwrap_err().contains("is being removed"));
+    }
+    for number in [1, 2] {
+        one(&mut objects, number, Want::Release).unwrap();
+    }
+    let status = objects["p"].status.clone().unwrap();
+    assert!(status.children.is_empty() && status.pools.is_empty());
 }
 
 proptest! {

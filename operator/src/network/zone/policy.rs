@@ -52,9 +52,9 @@ pub fn policy(
     };
     let to = peers(&|other| used.iter().any(|own| may_begin(zones, own, other)));
     let from = peers(&|other| used.iter().any(|own| may_begin(zones, other, own)));
-    // A rule without peers would mean everybody.
+    // A rule without peers would mean everybody; no rule at all means nobody, and is how the API server stores an empty list.
     let rule = |field: &str, peers: Vec<Value>| {
-        if peers.is_empty() { json!([]) } else { json!([{ field: peers }]) }
+        if peers.is_empty() { Value::Null } else { json!([{ field: peers }]) }
     };
     let source = json!({ "used": used, "to": to, "from": from }).to_string();
     serde_json::from_value(json!({
@@ -146,6 +146,8 @@ mod tests {
         for zone in ["203.0.113.9", "10.1.0.9", "10.9.0.9"] {
             assert!(!allows(&none, true, zone) && !allows(&none, false, zone));
         }
-        assert_eq!(none.spec.unwrap().ingress, Some(vec![]), "no rule, not a rule for everybody");
+        let spec = none.spec.unwrap();
+        assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+        assert_eq!((spec.ingress, spec.egress), (None, None), "no rule, not a rule for everybody");
     }
 }
