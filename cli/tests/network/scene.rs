@@ -75,7 +75,7 @@ fn bound(address: &str, pool: &str, block: &str, index: u32) -> Value {
         "phase": "Bound", "conditions": ready("True", "Bound", "the address is the claim's until it is deleted"),
         "addresses": [{"address": address, "prefixLength": 24, "family": "IPv4", "pool": pool,
             "gateway": "10.20.1.1", "block": block, "index": index, "seq": 7}],
-        "explanation": {"strategy": "Dispersed { strict: true }: probed from slot 10 of a least-filled block",
+        "explanation": {"strategy": "Dispersed: probed from slot 10, without a foreign neighbour",
             "passedOver": [{"candidate": "2 addresses", "reason": "NotHandedOut"}]},
     })
 }
