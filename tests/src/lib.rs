@@ -123,6 +123,28 @@ impl Operator {
         Ok(())
     }
 
+    /// Another one beside it, which leads when the lease of this one runs out.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn rival(&self) -> Result<Self> {
+        Self::spawn(self.is_metered)
+    }
+
+    /// Holds it still, as a paused virtual machine would be, or lets it go on.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn pause(&self, is_paused: bool) -> Result<()> {
+        let pid = self.child.id().context("the operator has ended already")?;
+        let signal = if is_paused { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &pid.to_string()]).status().await?;
+        if !status.success() {
+            bail!("kill {signal} {pid}: {status}");
+        }
+        Ok(())
+    }
+
     /// Asks it to stop and waits; the lease is given back.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::rules::namespace::GUARDED_LABELS;
 use ids::names::NAMESPACE_PREFIX;
 use ids::well_known::{
     BILLING_GROUP, CLAIM_FINALIZER, COMPUTE_GROUP, NETWORK_GROUP, TENANCY_GROUP, VERSION,
+    VLAN_FINALIZER,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -190,19 +191,20 @@ impl Registration {
             "Fail",
         );
         // Without it the operator puts the hold on, at the cost of a write, so nothing fails here.
-        let holds = fill(
-            "holds",
-            condition(
-                "hold-is-absent",
-                &format!(
-                    "!has(object.metadata.finalizers) || !({} in object.metadata.finalizers)",
-                    quoted(CLAIM_FINALIZER)
-                ),
-            ),
-            rule(&[NETWORK_GROUP], VERSION, &["ipclaims"], &["CREATE"]),
-            "Ignore",
-        );
-        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![accounts, holds]) }
+        let hold = |name: &str, kind: &str, finalizer: &str| {
+            let absent = format!(
+                "!has(object.metadata.finalizers) || !({} in object.metadata.finalizers)",
+                quoted(finalizer)
+            );
+            let rule = rule(&[NETWORK_GROUP], VERSION, &[kind], &["CREATE"]);
+            fill(name, condition("hold-is-absent", &absent), rule, "Ignore")
+        };
+        let claims = hold("claims", "ipclaims", CLAIM_FINALIZER);
+        let vlans = hold("vlans", "vlans", VLAN_FINALIZER);
+        MutatingWebhookConfiguration {
+            metadata: metadata(),
+            webhooks: Some(vec![accounts, claims, vlans]),
+        }
     }
 
     fn namespaces(&self) -> LabelSelector {

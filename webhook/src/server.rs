@@ -6,7 +6,7 @@
 
 use crate::finding::Verdict;
 use crate::review::{self, Operation, Request, Review};
-use crate::rules::network::ip_claim;
+use crate::rules::network::holds;
 use crate::rules::{self, tenant, tenant_member, virtual_machine};
 use crate::world::World;
 use axum::body::Bytes;
@@ -218,7 +218,7 @@ async fn mutate(State(judge): State<Judge>, body: Bytes) -> Response {
     };
     let edits = match (request.kind.group.as_str(), request.kind.kind.as_str()) {
         (TENANCY_GROUP, "Tenant") => tenant::defaults(&request),
-        (NETWORK_GROUP, "IPClaim") => ip_claim::holds(&request),
+        (NETWORK_GROUP, _) => holds::missing(&request),
         _ => Vec::new(),
     };
     judge.figures.note(&request, if edits.is_empty() { "unchanged" } else { "filled-in" }, since);

@@ -26,6 +26,7 @@
 use calendar::Instant;
 use ids::{AccountId, ResourceUid};
 use ipam::address::Family;
+use ipam::block::{Block, Slot};
 use ipam::plan::{Batch, Claim, Families, Release, Verdict};
 use ipam::pool::{Pool, Strategy};
 use ipam::space::Space;
@@ -81,6 +82,8 @@ fn main() {
         let (claims6, releases6) = speed(strategy, "2001:db8::/112", Families::V6);
         println!("{name:<20}{claims4:>12}{claims6:>12}{releases4:>14}{releases6:>14}");
     }
+    println!();
+    println!("a block of 256 slots read back, a second: {}", reading_back());
     println!();
     println!("after {OPERATIONS} operations, in thousandths and numbers");
     println!(
@@ -180,6 +183,34 @@ fn speed(strategy: Strategy, range: &str, families: Families) -> (u128, u128) {
     space.plan(&Batch::default(), now.plus_microseconds(301_000_000));
     spent += cpu_time().saturating_sub(before);
     (claims, per_second(released, spent))
+}
+
+/// Blocks that were written by the view itself and come back as they are in their objects, where times are whole seconds.
+fn reading_back() -> u128 {
+    const BLOCKS: usize = 2_000;
+    let mut random = Random(3);
+    let mut space = space("10.0.0.0/24", Strategy::Sequential);
+    let now = Instant::EPOCH.plus_microseconds(1_700_000);
+    let claims =
+        (0..BATCH).map(|number| claim(&mut random, number % TENANTS, Families::V4, 1, now));
+    let claims = claims.collect();
+    space.plan(&Batch { claims, ..Batch::default() }, now);
+    let known = space.blocks().next().unwrap().clone();
+    let slots = |since: Instant| {
+        known.slots().iter().map(move |(index, slot)| (*index, Slot { since, ..slot.clone() }))
+    };
+    let rounded = [1_000_000, 2_000_000].map(|microseconds| {
+        let since = Instant::EPOCH.plus_microseconds(microseconds);
+        Block::from_parts(known.id(), known.generation(), None, slots(since), []).unwrap()
+    });
+    let mut spent = Duration::ZERO;
+    for block in rounded.iter().cycle().take(BLOCKS) {
+        let block = block.clone();
+        let before = cpu_time();
+        space.replace_block(block);
+        spent += cpu_time().saturating_sub(before);
+    }
+    per_second(BLOCKS, spent)
 }
 
 fn scores(name: &str, strategy: Strategy) {

@@ -8,17 +8,18 @@ mod ledger;
 
 pub use ledger::Standing;
 
+use super::audit::Told;
 use crds::network::IPBlock;
 use ids::{ResourceUid, well_known};
 use ipam::address::Address;
-use ipam::audit::{Owners, Report};
+use ipam::audit::Report;
 use ipam::plan::{Claim, Verdict};
 use ipam::pool::{Pool, PoolRefused};
 use ledger::{Answer, Ask, Blocks};
 use operator_kit::cache::Cache;
 use operator_kit::group_commit::{CommitError, GroupCommit};
 use operator_kit::{Applier, Clock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The writer of blocks.
@@ -47,7 +48,9 @@ impl Addresses {
         let ask = Ask::Claim { space: space.to_owned(), claim: Box::new(claim) };
         match self.0.ask(ask).await? {
             Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Done | Answer::Pool(_) | Answer::Audited(_) => Ok(Verdict::Bound(Vec::new())),
+            Answer::Done | Answer::NotYet | Answer::Pool(_) | Answer::Audited(_) => {
+                Ok(Verdict::Bound(Vec::new()))
+            }
         }
     }
 
@@ -59,12 +62,17 @@ impl Addresses {
         self.0.ask(Ask::Publish { owner }).await.map(|_| ())
     }
 
-    /// Gives everything back that the claim of this UID holds, and forgets that it waits.
+    /// Gives everything back that the claim of this UID holds, and forgets that it waits. False, and nothing done, while a
+    /// pool of it that is among `pools` is not declared yet: how long an address rests is the pool's to say.
     ///
     /// # Errors
     /// As [`Addresses::claim`].
-    pub async fn release(&self, owner: ResourceUid) -> Result<(), CommitError> {
-        self.0.ask(Ask::Release { owner }).await.map(|_| ())
+    pub async fn release(
+        &self,
+        owner: ResourceUid,
+        pools: BTreeSet<ResourceUid>,
+    ) -> Result<bool, CommitError> {
+        Ok(!matches!(self.0.ask(Ask::Release { owner, pools }).await?, Answer::NotYet))
     }
 
     /// Declares a pool, or asks how it stands when nothing about it has changed.
@@ -79,7 +87,9 @@ impl Addresses {
         let ask = Ask::Pool { space: space.to_owned(), pool: Box::new(pool) };
         match self.0.ask(ask).await? {
             Answer::Pool(answer) => Ok(*answer),
-            Answer::Done | Answer::Verdict(_) | Answer::Audited(_) => Ok(Ok(Standing::default())),
+            Answer::Done | Answer::NotYet | Answer::Verdict(_) | Answer::Audited(_) => {
+                Ok(Ok(Standing::default()))
+            }
         }
     }
 
@@ -90,7 +100,7 @@ impl Addresses {
     pub async fn drop_pool(&self, pool: ResourceUid) -> Result<u128, CommitError> {
         match self.0.ask(Ask::DropPool { pool }).await? {
             Answer::Pool(answer) => Ok(answer.map_or(0, |standing| standing.live())),
-            Answer::Done | Answer::Verdict(_) | Answer::Audited(_) => Ok(0),
+            Answer::Done | Answer::NotYet | Answer::Verdict(_) | Answer::Audited(_) => Ok(0),
         }
     }
 
@@ -100,11 +110,13 @@ impl Addresses {
     /// As [`Addresses::claim`].
     pub async fn audit(
         &self,
-        owners: Owners<Address>,
+        told: Told,
     ) -> Result<BTreeMap<String, Report<Address>>, CommitError> {
-        match self.0.ask(Ask::Audit { owners }).await? {
+        match self.0.ask(Ask::Audit { told }).await? {
             Answer::Audited(reports) => Ok(reports),
-            Answer::Done | Answer::Pool(_) | Answer::Verdict(_) => Ok(BTreeMap::new()),
+            Answer::Done | Answer::NotYet | Answer::Pool(_) | Answer::Verdict(_) => {
+                Ok(BTreeMap::new())
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::world::World;
 use crds::network::{IPClaim, IPPool};
 use ids::ResourceUid;
 use ipam::address::Address;
-use ipam::audit::{Finding, Owners, Report};
+use ipam::audit::{Finding, Report};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube_runtime::reflector::ObjectRef;
@@ -31,6 +31,9 @@ const FIRST_AFTER: Duration = Duration::from_mins(1);
 const LOGGED_MAX: usize = 20;
 /// Objects of a page of a list.
 const PAGE_SIZE: u32 = 500;
+
+/// What each claim says to have: address spaces and addresses.
+pub type Told = BTreeMap<ResourceUid, Vec<(String, Address)>>;
 
 /// Why a pass was not made.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +146,7 @@ async fn pass(
             tracing::warn!(%space, address = %release.address, owner = %release.owner, "the claim of an address is gone; it is given back");
             tried_again(
                 "an address was not given back",
-                world.addresses.release(release.owner).await,
+                world.addresses.release(release.owner, BTreeSet::new()).await,
             );
         }
     }
@@ -160,22 +163,31 @@ fn is_lasting(finding: &Finding<Address>, known: &BTreeMap<ResourceUid, bool>) -
     }
 }
 
-/// Every claim with what its status names, by the API server's own word.
-async fn owners(world: &World) -> Result<Owners<Address>, kube::Error> {
+/// Every claim with what its status names and in which address space, by the API server's own word.
+async fn owners(world: &World) -> Result<Told, kube::Error> {
+    let spaces: BTreeMap<String, String> = world
+        .pools
+        .store()
+        .state()
+        .iter()
+        .filter_map(|pool| Some((pool.name_any(), pool.status.as_ref()?.space.clone()?)))
+        .collect();
     let api: Api<IPClaim> = Api::all(world.applier.client());
     let mut parameters = ListParams::default().limit(PAGE_SIZE);
-    let mut claims: BTreeMap<ResourceUid, BTreeSet<Address>> = BTreeMap::new();
+    let mut claims = Told::new();
     loop {
         let page = api.list(&parameters).await?;
         for claim in page.items {
             let Some(uid) = claim.uid().and_then(|uid| uid.parse().ok()) else { continue };
             let told = claim.status.iter().flat_map(|status| &status.addresses);
-            let addresses = told.filter_map(|one| one.address.parse().ok()).collect();
-            claims.insert(uid, addresses);
+            let place = |one: &crds::network::ClaimedAddress| {
+                Some((spaces.get(&one.pool)?.clone(), one.address.parse().ok()?))
+            };
+            claims.insert(uid, told.filter_map(place).collect());
         }
         match page.metadata.continue_.filter(|next| !next.is_empty()) {
             Some(next) => parameters = parameters.continue_token(&next),
-            None => return Ok(Owners { claims, is_complete: true }),
+            None => return Ok(claims),
         }
     }
 }

@@ -52,12 +52,19 @@ pub enum Error {
 /// How often a claim that waits asks again, should nobody wake it.
 const SWEEP: Duration = Duration::from_mins(1);
 
+/// How long a claim that goes waits for its pool to be declared after a start.
+const POOL_WAIT: Duration = Duration::from_secs(1);
+
 /// One pass.
 pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcome, Error> {
     let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
     if object.metadata.deletion_timestamp.is_some() {
         if object.finalizers().iter().any(|held| held == well_known::CLAIM_FINALIZER) {
-            world.addresses.release(uid).await?;
+            let pools = world.pools.store().state();
+            let pools = pools.iter().filter_map(|pool| pool.uid()?.parse().ok()).collect();
+            if !world.addresses.release(uid, pools).await? {
+                return Ok(Outcome::Waiting(POOL_WAIT));
+            }
             world.applier.remove_finalizer(object.as_ref(), well_known::CLAIM_FINALIZER).await?;
         }
         return Ok(Outcome::Converged);

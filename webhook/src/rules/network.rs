@@ -6,6 +6,7 @@
 //! pass; the table of their parent then takes one of them, and the other one says so in its status.
 
 pub mod address_space;
+pub mod holds;
 pub mod interfaces;
 pub mod ip_claim;
 pub mod ip_pool;

@@ -208,6 +208,12 @@ impl Estate {
                 if ours.into_iter().flatten().any(|text| text.contains(&self.name)) {
                     let object = json!({ "apiVersion": version, "kind": kind,
                         "metadata": { "name": name, "namespace": namespace } });
+                    if found.metadata.finalizers.is_some() && kind != "Namespace" {
+                        // As the programs do that hold it.
+                        let mut free = object.clone();
+                        free["metadata"]["finalizers"] = Value::Null;
+                        through(&self.operator, Door::MergePatch, false, &free).await?;
+                    }
                     through(&self.operator, Door::Delete, false, &object).await?;
                 }
             }

@@ -68,7 +68,7 @@ impl Estate {
 
     /// Ends a claim that is being deleted, as the operator does when its addresses are given back.
     async fn let_go(&self, claim: &Value) -> Result<()> {
-        let mut freed = json!({ "apiVersion": NETWORK, "kind": "IPClaim", "metadata": claim["metadata"].clone() });
+        let mut freed = json!({ "apiVersion": NETWORK, "kind": claim["kind"].clone(), "metadata": claim["metadata"].clone() });
         freed["metadata"]["finalizers"] = Value::Null;
         Ok(through(&self.operator, Door::MergePatch, false, &freed).await?)
     }
@@ -427,7 +427,7 @@ async fn the_example_is_taken() -> Result<()> {
     for object in objects.iter().rev() {
         comes_to(&estate.admin, Door::Delete, object, None).await?;
         through(&estate.admin, Door::Delete, false, object).await?;
-        if object["kind"] == "IPClaim" {
+        if object["kind"] == "IPClaim" || object["kind"] == "VLAN" {
             estate.let_go(object).await?;
         }
     }

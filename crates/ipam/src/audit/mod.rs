@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const CONFIRM_SECONDS_MIN: i64 = 600;
 
 /// Who says to have what: every claim there is, with what its status names (nothing, while it waits).
+///
+/// Each address space is looked at for itself. Give it all claims, since absence is what is looked for, but of the places
+/// only those in this space: two spaces may use the same addresses, and what a claim has elsewhere is no slot here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owners<Place> {
     /// Places by UID of the claim.

@@ -196,9 +196,19 @@ impl Block {
         self.released.insert(index, seq);
     }
 
+    /// Replaces what is remembered of releases.
+    pub(crate) fn set_released(&mut self, released: BTreeMap<u8, u64>) {
+        self.released = released;
+    }
+
     /// Sets or lifts the exclusive tenant.
     pub(crate) const fn set_tenant(&mut self, tenant: Option<AccountId>) {
         self.tenant = tenant;
+    }
+
+    /// Takes the generation that was read.
+    pub(crate) const fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// Counts changes up to `generation`.

@@ -404,8 +404,12 @@ impl Space {
         if blocks.any(|block| Some(block) != first) {
             return;
         }
-        let is_new = |bound: &&mut Bound| bound.is_held && bound.why.is_some();
-        for bound in attempt.bound.iter_mut().filter(is_new) {
+        for bound in attempt.bound.iter_mut().filter(|bound| bound.is_held) {
+            if bound.why.is_none() {
+                // Held since an earlier attempt, when the rest lay elsewhere: nobody would publish it.
+                self.next_seq();
+                self.touch(bound.address);
+            }
             let (id, index) = BlockId::of(bound.address);
             if let Some(entry) = self.blocks.get_mut(&id) {
                 // Held and allocated are the same to every index.

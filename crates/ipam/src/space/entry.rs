@@ -47,8 +47,7 @@ pub(crate) struct Standing {
 
 impl Entry {
     pub(crate) fn new(block: Block) -> Self {
-        let mut remembered = SlotSet::EMPTY;
-        block.released().keys().for_each(|index| remembered.insert(*index));
+        let remembered = indexes_of(block.released());
         Self {
             block,
             taken: SlotSet::EMPTY,
@@ -58,6 +57,12 @@ impl Entry {
             shares: Vec::new(),
             is_changed: false,
         }
+    }
+
+    /// Takes over what is remembered of releases; that of free slots must not differ from what was known.
+    pub(crate) fn remember(&mut self, released: BTreeMap<u8, u64>) {
+        self.remembered = indexes_of(&released);
+        self.block.set_released(released);
     }
 
     /// The slots of a tenant.
@@ -110,4 +115,12 @@ impl Entry {
             (Some(_), Some(_)) => None,
         }
     }
+}
+
+fn indexes_of(released: &BTreeMap<u8, u64>) -> SlotSet {
+    let mut indexes = SlotSet::EMPTY;
+    for index in released.keys() {
+        indexes.insert(*index);
+    }
+    indexes
 }

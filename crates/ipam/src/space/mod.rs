@@ -14,6 +14,8 @@ mod put;
 mod runs;
 mod scores;
 mod side;
+#[cfg(test)]
+mod tests;
 
 pub use scores::{Scores, fragmentation, free_by_size};
 
@@ -116,10 +118,23 @@ impl Space {
         }
     }
 
-    /// Puts a block as read in place of what was believed of it: after a conflict, a lost answer, at the start.
+    /// Puts a block as read in place of what was believed of it: after a conflict, a lost answer, at the start. Costs as much
+    /// as there are differences, so a block may be handed in after each write of our own too.
     pub fn replace_block(&mut self, block: Block) {
-        self.forget_block(block.id());
-        self.load(block);
+        let id = block.id();
+        self.changed.retain(|changed| *changed != id);
+        let taken =
+            |space: &Self| space.blocks.get(&id).map(|entry| entry.taken).unwrap_or_default();
+        let before = taken(self);
+        if !self.adopt(&block) {
+            self.unload(id);
+            self.load(block);
+        }
+        // Another writer has made room: who waits here is to hear of it.
+        if !before.without(taken(self)).is_empty() {
+            let shares = self.blocks.get(&id).into_iter().flat_map(|entry| &entry.shares);
+            self.returned.extend(shares.map(|share| (share.pool, id.family())));
+        }
     }
 
     /// Forgets a block whose object does not exist.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What indexes know of a slot.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Known {
     state: SlotState,
     owner: ResourceUid,
@@ -139,6 +139,45 @@ impl Space {
             self.put(id.address(index), Some(slot));
             // `put` lifts an exclusive tenant only from an empty block, which this was until now.
         }
+    }
+
+    /// Changes a block to what was read of it, slot by slot; false if more than slots differs, and then it has to be loaded
+    /// anew.
+    pub(crate) fn adopt(&mut self, read: &Block) -> bool {
+        let id = read.id();
+        let tenant = read.tenant().filter(|_| !read.slots().is_empty());
+        let Some(entry) = self.blocks.get_mut(&id) else { return false };
+        // Indexes know the last releases of free slots alone; an object may leave the others out.
+        let known = entry.block.released();
+        let differs = |index: &u8| {
+            !entry.taken.contains(*index) && known.get(index) != read.released().get(index)
+        };
+        if entry.block.tenant() != tenant || known.keys().chain(read.released().keys()).any(differs)
+        {
+            return false;
+        }
+        entry.remember(read.released().clone());
+        let mut differing: Vec<(u8, Option<Slot>)> = Vec::new();
+        for (index, slot) in read.slots() {
+            match entry.block.slots().get(index) {
+                Some(known) if known == slot => {}
+                // Nothing that an index knows of: in place.
+                Some(known) if Known::of(known) == Known::of(slot) => {
+                    entry.block.put(*index, Some(slot.clone()));
+                }
+                Some(_) | None => differing.push((*index, Some(slot.clone()))),
+            }
+        }
+        let is_gone = |index: &&u8| !read.slots().contains_key(index);
+        // Last, so that the block is not empty in between and given back.
+        differing.extend(entry.block.slots().keys().filter(is_gone).map(|index| (*index, None)));
+        entry.is_changed = false;
+        entry.block.set_generation(read.generation());
+        self.sequence = self.sequence.max(read.generation());
+        for (index, slot) in differing {
+            self.put(id.address(index), slot);
+        }
+        true
     }
 
     /// Takes a block out, with everything that follows from it.

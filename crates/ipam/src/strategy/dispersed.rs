@@ -15,7 +15,7 @@ use crate::address::BlockId;
 use crate::block::SlotSet;
 use crate::space::Group;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Blocks of a pool that are begun because emptier is better: as many as a /16 has, which is the largest pool in common
 /// use. Each is an object.
@@ -57,8 +57,7 @@ fn own(scope: &Scope<'_>, ask: &Ask) -> Option<Choice> {
 /// The isolated slot of a block that probing meets first.
 fn isolated(scope: &Scope<'_>, ask: &Ask, id: BlockId) -> Option<Choice> {
     let start = ask.seed.slot();
-    let fits = scope.free(id).without(scope.foreign(id).neighbours());
-    let index = fits.first_from(start)?;
+    let index = scope.isolated(id).first_from(start)?;
     Some(scope.choice(id, index, Rule::Seeded { start }, probed(start, index)))
 }
 
@@ -100,26 +99,25 @@ fn in_order<'a>(
     index: fn(&'a Group) -> &'a BTreeMap<u16, Vec<BlockId>>,
 ) -> impl Iterator<Item = BlockId> + use<'a> {
     let (scope, seed) = (*scope, ask.seed);
-    let shelves: BTreeSet<u16> =
-        scope.groups().flat_map(|group| index(group).keys().copied()).collect();
-    shelves.into_iter().flat_map(move |shelf| {
-        let lists: Vec<&[BlockId]> = scope
-            .groups()
-            .filter_map(|group| index(group).get(&shelf))
-            .map(Vec::as_slice)
-            .collect();
-        let count = lists.iter().fold(0_usize, |sum, list| sum.saturating_add(list.len()));
+    let mut rows = scope.groups().map(index);
+    // At most two: the tenant's own and the common one.
+    let rows = [rows.next(), rows.next()];
+    let mut least = Some(0_u16);
+    let levels = std::iter::from_fn(move || {
+        let above = |row: &'a BTreeMap<u16, Vec<BlockId>>| row.range(least?..).next();
+        let level =
+            *rows.iter().flatten().filter_map(|row| above(row)).map(|(level, _)| level).min()?;
+        least = level.checked_add(1);
+        Some(rows.map(|row| row.and_then(|row| row.get(&level)).map_or(&[][..], Vec::as_slice)))
+    });
+    levels.flat_map(move |[own, common]| {
+        let count = own.len().saturating_add(common.len());
         let wide = u128::try_from(count).unwrap_or(u128::MAX);
         let first = seed.pick(wide).and_then(|first| usize::try_from(first).ok()).unwrap_or(0);
         (0..count).filter_map(move |step| {
-            let mut number = first.checked_add(step)?.checked_rem(count)?;
-            for list in &lists {
-                match list.get(number) {
-                    Some(id) => return Some(*id),
-                    None => number = number.saturating_sub(list.len()),
-                }
-            }
-            None
+            let number = first.checked_add(step)?.checked_rem(count)?;
+            let further = number.checked_sub(own.len());
+            further.map_or_else(|| own.get(number), |further| common.get(further)).copied()
         })
     })
 }

@@ -80,12 +80,18 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The slots of a block that could be handed out now and have no foreign neighbour; resting slots are their tenant's.
+    fn isolated(&self, id: BlockId) -> SlotSet {
+        let Some(entry) = self.space.blocks.get(&id) else { return self.side.territory.slots(id) };
+        let usable = entry.share(self.side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
+        let foreign = entry.taken.without(entry.slots_of(self.tenant));
+        usable.without(entry.taken).without(foreign.neighbours())
+    }
+
     /// The slots of a block that are another tenant's, resting ones included.
     fn foreign(&self, id: BlockId) -> SlotSet {
-        self.space
-            .blocks
-            .get(&id)
-            .map_or(SlotSet::EMPTY, |entry| entry.taken.without(entry.slots_of(self.tenant)))
+        let entry = self.space.blocks.get(&id);
+        entry.map_or(SlotSet::EMPTY, |entry| entry.taken.without(entry.slots_of(self.tenant)))
     }
 
     /// The slots of a block that are the tenant's own and live, in this pool.
@@ -112,8 +118,10 @@ impl<'a> Scope<'a> {
 
     fn choice(&self, id: BlockId, index: u8, rule: Rule, looked_at: SlotSet) -> Choice {
         let address = id.address(index);
-        let (strategy, passed_over) = (self.side.pool.strategy, passed::over(self, id, looked_at));
-        let taken_before = self.space.blocks.get(&id).map_or(0, |entry| entry.taken.count());
+        let strategy = self.side.pool.strategy;
+        let entry = self.space.blocks.get(&id);
+        let passed_over = passed::over(self.side, id, entry, looked_at);
+        let taken_before = entry.map_or(0, |entry| entry.taken.count());
         Choice { address, why: Why { strategy, rule, taken_before, passed_over } }
     }
 }

@@ -1,8 +1,8 @@
 //! What a choice passed over, counted for the person who asks why.
 
-use super::Scope;
 use crate::address::BlockId;
 use crate::block::SlotSet;
+use crate::space::{Entry, Side};
 
 /// Slots that came before the chosen one and did not do, by the first reason that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,18 +17,18 @@ pub struct PassedOver {
     pub free: u16,
 }
 
-/// Counts `slots` of a block.
-pub(super) fn over(scope: &Scope<'_>, id: BlockId, slots: SlotSet) -> PassedOver {
+/// Counts `slots` of a block that exists, or not yet.
+pub(super) fn over(side: &Side, id: BlockId, entry: Option<&Entry>, slots: SlotSet) -> PassedOver {
     if slots.is_empty() {
         return PassedOver::default();
     }
-    let Some(entry) = scope.space.blocks.get(&id) else {
-        let usable = scope.side.territory.slots(id);
+    let Some(entry) = entry else {
+        let usable = side.territory.slots(id);
         let free = slots.and(usable).count();
         let not_handed_out = slots.without(usable).count();
         return PassedOver { not_handed_out, free, ..PassedOver::default() };
     };
-    let usable = entry.share(scope.side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
+    let usable = entry.share(side.pool.uid).map_or(SlotSet::EMPTY, |share| share.usable);
     PassedOver {
         in_use: slots.and(entry.taken).without(entry.resting).count(),
         quarantined: slots.and(entry.resting).count(),

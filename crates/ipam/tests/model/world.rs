@@ -389,9 +389,11 @@ impl World {
             batch.claims.iter().map(|claim| (claim.uid, claim)).collect();
         for (uid, verdict) in &outcome.verdicts {
             let Verdict::Bound(bound) = verdict else { continue };
-            for one in bound.iter().filter(|one| one.why.is_some()) {
-                if BlockId::of(one.address).0 == id {
+            for one in bound.iter().filter(|one| BlockId::of(one.address).0 == id) {
+                if one.why.is_some() {
                     self.plain.take(claims[uid], one.pool, one.address, one.is_held);
+                } else if let Some(live) = self.plain.live.get_mut(&one.address) {
+                    live.is_held = one.is_held;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The rules of blocks: what is asked goes to the allocator of its address space, and what changed goes to the objects.
 
+use super::super::audit::Told;
 use super::Wake;
 use calendar::Instant;
 use crds::network::IPBlock;
@@ -19,12 +20,28 @@ use std::sync::Arc;
 /// What is asked.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Claim { space: String, claim: Box<Claim> },
-    Publish { owner: ResourceUid },
-    Release { owner: ResourceUid },
-    Pool { space: String, pool: Box<Pool> },
-    DropPool { pool: ResourceUid },
-    Audit { owners: Owners<Address> },
+    Claim {
+        space: String,
+        claim: Box<Claim>,
+    },
+    Publish {
+        owner: ResourceUid,
+    },
+    /// `pools`: those that exist, whether declared here yet or not.
+    Release {
+        owner: ResourceUid,
+        pools: BTreeSet<ResourceUid>,
+    },
+    Pool {
+        space: String,
+        pool: Box<Pool>,
+    },
+    DropPool {
+        pool: ResourceUid,
+    },
+    Audit {
+        told: Told,
+    },
     Tick,
 }
 
@@ -35,6 +52,7 @@ pub(super) enum Answer {
     Pool(Box<Result<Standing, PoolRefused>>),
     Audited(BTreeMap<String, Report<Address>>),
     Done,
+    NotYet,
 }
 
 /// How a pool stands.
@@ -139,7 +157,8 @@ impl Blocks {
                 }
                 Pending::Done(rests_on)
             }
-            Ask::Release { owner } => Pending::Done(self.admit_release(*owner, batches)),
+            Ask::Release { owner, pools } if self.is_early(*owner, pools) => Pending::NotYet,
+            Ask::Release { owner, .. } => Pending::Done(self.admit_release(*owner, batches)),
             Ask::Pool { space, pool } => {
                 let allocator = self.spaces.entry(space.clone()).or_default();
                 let is_known = allocator.pools().any(|known| known == pool.as_ref());
@@ -153,12 +172,7 @@ impl Blocks {
                 Pending::Standing { space: space.clone(), pool: pool.uid }
             }
             Ask::DropPool { pool } => self.admit_drop(*pool),
-            Ask::Audit { owners } => {
-                let now = Instant::from_timestamp(self.clock.now());
-                let report = |space: &Space| audit::examine(space, &BTreeMap::new(), owners, now);
-                let reports = self.spaces.iter().map(|(name, space)| (name.clone(), report(space)));
-                Pending::Audited(reports.collect())
-            }
+            Ask::Audit { told } => Pending::Audited(self.audit(told)),
             Ask::Tick => {
                 for name in self.spaces.keys() {
                     batches.entry(name.clone()).or_default();
@@ -166,6 +180,15 @@ impl Blocks {
                 Pending::Done(BTreeSet::new())
             }
         }
+    }
+
+    /// Whether a claim holds something of a pool that exists and is not declared here yet, as after a start.
+    fn is_early(&self, owner: ResourceUid, pools: &BTreeSet<ResourceUid>) -> bool {
+        self.spaces.values().any(|space| {
+            let undeclared = |pool| !space.pools().any(|known| known.uid == pool);
+            let held = space.holdings_of(owner);
+            held.iter().any(|one| pools.contains(&one.slot.pool) && undeclared(one.slot.pool))
+        })
     }
 
     fn admit_release(
@@ -211,6 +234,20 @@ impl Blocks {
         let holdings = self.spaces.get(space).map(|space| space.holdings_of(owner));
         let holdings = holdings.into_iter().flatten();
         holdings.map(|one| block_name(space, BlockId::of(one.address).0)).collect()
+    }
+
+    /// Compares each space with all claims, and with their addresses in that space.
+    fn audit(&self, told: &Told) -> BTreeMap<String, Report<Address>> {
+        let now = Instant::from_timestamp(self.clock.now());
+        let report = |(name, space): (&String, &Space)| {
+            let claims = told.iter().map(|(claim, addresses)| {
+                let here = addresses.iter().filter(|(space, _)| space == name);
+                (*claim, here.map(|(_, address)| *address).collect())
+            });
+            let owners = Owners { claims: claims.collect(), is_complete: true };
+            (name.clone(), audit::examine(space, &BTreeMap::new(), &owners, now))
+        };
+        self.spaces.iter().map(report).collect()
     }
 
     /// Writes down what a plan changed, and wakes whom it freed something for.
@@ -263,6 +300,7 @@ impl Blocks {
             Pending::Audited(reports) => {
                 Decision { answer: Answer::Audited(reports), rests_on: BTreeSet::new() }
             }
+            Pending::NotYet => Decision { answer: Answer::NotYet, rests_on: BTreeSet::new() },
             Pending::Done(rests_on) => Decision { answer: Answer::Done, rests_on },
             Pending::Refused(refused) => {
                 Decision { answer: Answer::Pool(Box::new(Err(refused))), rests_on: BTreeSet::new() }
@@ -285,6 +323,7 @@ enum Pending {
     Refused(PoolRefused),
     Audited(BTreeMap<String, Report<Address>>),
     Done(BTreeSet<String>),
+    NotYet,
 }
 
 impl Ledger for Blocks {

@@ -4,14 +4,11 @@ use super::choice::{self, Wish};
 use super::customer::customer;
 use super::ground::Kept;
 use crate::finding::{Verdict, named};
-use crate::review::{Edit, Operation, Request};
 use crate::rules::Change;
 use crate::world::World;
 use crds::network::{AddressFamily, IPClaim, IPClaimSpec, IPPool};
-use ids::well_known::CLAIM_FINALIZER;
 use ipam::address::{Address, Family};
 use kube::ResourceExt;
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What stands against a change of a claim.
@@ -36,21 +33,6 @@ pub fn check(change: &Change<IPClaim>, world: &World) -> Verdict {
         can_be_had(address, &pools, world, &mut verdict);
     }
     verdict
-}
-
-/// The hold that gives a claim's addresses back before it goes. Put on in the create it costs no write of its own.
-pub fn holds(request: &Request) -> Vec<Edit> {
-    if request.operation != Operation::Create {
-        return Vec::new();
-    }
-    let present = request.object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    let hold = json!(CLAIM_FINALIZER);
-    let (path, value) = match present {
-        Some(holds) if holds.contains(&hold) => return Vec::new(),
-        Some(_) => ("/metadata/finalizers/-", hold),
-        None => ("/metadata/finalizers", json!([hold])),
-    };
-    vec![Edit { op: "add", path: path.to_owned(), value }]
 }
 
 /// A claim is deleted with its namespace, and so is what it is for.
@@ -113,6 +95,7 @@ mod tests {
     use super::super::scene::{PROJECT, estate};
     use super::*;
     use crate::rules::scene::{Scene, change_in, refused_fields};
+    use serde_json::{Value, json};
 
     fn judged_in(namespace: &str, scene: Scene, spec: Value) -> Verdict {
         let new = json!({ "metadata": { "name": "c" }, "spec": spec });
@@ -121,25 +104,6 @@ mod tests {
 
     fn fields(spec: Value) -> Vec<String> {
         refused_fields(&judged_in(PROJECT, estate(), spec))
-    }
-
-    #[test]
-    fn a_new_claim_is_held_once() {
-        let edits = |operation: &str, metadata: Value| {
-            let request: Request = serde_json::from_value(json!({
-                "uid": "u", "operation": operation, "kind": { "group": "", "kind": "IPClaim" },
-                "userInfo": {}, "object": { "metadata": metadata } }))
-            .unwrap();
-            serde_json::to_value(holds(&request)).unwrap()
-        };
-        let edit =
-            |path: &str, value: Value| json!([{ "op": "add", "path": path, "value": value }]);
-        let (hold, other) = ("network.freehold.dev/claim", "example.com/other");
-        assert_eq!(edits("CREATE", json!({})), edit("/metadata/finalizers", json!([hold])));
-        let present = json!({ "finalizers": [other] });
-        assert_eq!(edits("CREATE", present), edit("/metadata/finalizers/-", json!(hold)));
-        assert_eq!(edits("CREATE", json!({ "finalizers": [other, hold] })), json!([]));
-        assert_eq!(edits("UPDATE", json!({})), json!([]), "who lets go of a claim is not undone");
     }
 
     #[test]
