@@ -184,6 +184,7 @@ impl Planner<'_> {
             );
             return Err(refuse("name", &name, why));
         }
+        self.has_place(space, cidr)?;
         let parent = self.parent(space, cidr);
         let reference = |field: &str| wish.get(field).map(ObjectName::new);
         let spec = PrefixSpec {
@@ -199,6 +200,33 @@ impl Planner<'_> {
             tenant_ref: reference("tenant"),
         };
         Ok((full, Some(Object::Prefix(Box::new(Prefix::new(&name, spec))))))
+    }
+
+    /// What is there can neither be put below a new prefix, nor hold one unless it is a container.
+    fn has_place(&self, space: &str, cidr: Cidr) -> Result<(), Refused> {
+        let text = cidr.to_string();
+        let others = self.scene.prefixes.iter().filter(|((at, _), _)| at == space);
+        for ((_, other), prefix) in others.clone() {
+            if cidr.contains_cidr(other) {
+                let why = format!(
+                    "Prefix {} {other} is there and within it; a prefix keeps its parent: leave the row out",
+                    prefix.name_any()
+                );
+                return Err(refuse("cidr", &text, why));
+            }
+        }
+        let around = others.filter(|((_, other), _)| other.contains_cidr(&cidr));
+        match around.max_by_key(|((_, other), _)| other.length()) {
+            Some(((_, other), prefix)) if prefix.role() != PrefixRole::Container => {
+                let why = format!(
+                    "is within Prefix {} {other} of role {:?}, which holds no prefixes; leave the row out",
+                    prefix.name_any(),
+                    prefix.role()
+                );
+                Err(refuse("cidr", &text, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The smallest network around it, of the file or there.
@@ -221,6 +249,10 @@ impl Planner<'_> {
         };
         let holds = self.networks.keys().any(|key| within(&key));
         match wish.get("role") {
+            Some(other @ ("Pool" | "Reserved")) if holds => {
+                let why = "other rows are within it; write Container, or leave them out";
+                Err(refuse("role", other, why))
+            }
             Some("Reserved") => Ok(PrefixRole::Reserved),
             Some("Container") => Ok(PrefixRole::Container),
             None if holds => Ok(PrefixRole::Container),
