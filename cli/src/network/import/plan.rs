@@ -110,10 +110,18 @@ struct Planner<'a> {
     scene: &'a Scene,
     /// Places by kind and name.
     names: BTreeMap<(Kind, String), String>,
-    /// Networks of the file by space, with the name each will have.
-    networks: BTreeMap<(String, Cidr), String>,
+    /// Networks of the file by space.
+    networks: BTreeMap<(String, Cidr), Noted>,
     /// Places by kind and value.
     seen: BTreeMap<(Kind, String), String>,
+}
+
+/// A network of the file, with the name it will have and what holds below it.
+struct Noted {
+    name: String,
+    place: String,
+    zone: Option<String>,
+    tenant: Option<String>,
 }
 
 impl Planner<'_> {
@@ -121,7 +129,10 @@ impl Planner<'_> {
         let cidr = wish.get("cidr").and_then(|text| text.parse::<Cidr>().ok());
         if let (Some(space), Some(cidr)) = (wish.get("space"), cidr) {
             let name = prefix_name(wish, space, cidr);
-            self.networks.entry((space.to_owned(), cidr)).or_insert(name);
+            let text = |field: &str| wish.get(field).map(str::to_owned);
+            let (zone, tenant, place) = (text("zone"), text("tenant"), wish.place.clone());
+            let noted = Noted { name, place, zone, tenant };
+            self.networks.entry((space.to_owned(), cidr)).or_insert(noted);
         }
     }
 
@@ -185,6 +196,7 @@ impl Planner<'_> {
             return Err(refuse("name", &name, why));
         }
         self.has_place(space, cidr)?;
+        self.inherits(wish, space, cidr)?;
         let parent = self.parent(space, cidr);
         let reference = |field: &str| wish.get(field).map(ObjectName::new);
         let spec = PrefixSpec {
@@ -229,13 +241,43 @@ impl Planner<'_> {
         }
     }
 
+    /// A zone and a tenant hold all the way down, and are never others than above.
+    fn inherits(&self, wish: &Wish, space: &str, cidr: Cidr) -> Result<(), Refused> {
+        let around = |(at, other): &(String, Cidr)| {
+            at == space && *other != cidr && other.contains_cidr(&cidr)
+        };
+        let name = |reference: &Option<ObjectName>| reference.as_ref().map(|one| one.name.clone());
+        let file = self
+            .networks
+            .iter()
+            .filter(|(key, _)| around(key))
+            .map(|(_, noted)| (noted.place.clone(), noted.zone.clone(), noted.tenant.clone()));
+        let there = self.scene.prefixes.iter().filter(|(key, _)| around(key)).map(|(_, prefix)| {
+            let whose = format!("Prefix {}", prefix.name_any());
+            (whose, name(&prefix.spec.zone_ref), name(&prefix.spec.tenant_ref))
+        });
+        for (whose, zone, tenant) in file.chain(there) {
+            for (field, above) in [("zone", zone), ("tenant", tenant)] {
+                if let (Some(own), Some(above)) = (wish.get(field), above)
+                    && own != above
+                {
+                    let why = format!(
+                        "{whose} around it says {above}, which holds all the way down; leave it out"
+                    );
+                    return Err(refuse(field, own, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The smallest network around it, of the file or there.
     fn parent(&self, space: &str, cidr: Cidr) -> Option<String> {
         let around = |(at, other): &(String, Cidr)| {
             at == space && *other != cidr && other.contains_cidr(&cidr)
         };
         let file = self.networks.iter().filter(|(key, _)| around(key));
-        let file = file.map(|((_, cidr), name)| (cidr.length(), name.clone()));
+        let file = file.map(|((_, cidr), noted)| (cidr.length(), noted.name.clone()));
         let there = self.scene.prefixes.iter().filter(|(key, _)| around(key));
         let there = there.map(|((_, cidr), prefix)| (cidr.length(), prefix.name_any()));
         // At the same length the one that is there comes last, and its name is the right one.
