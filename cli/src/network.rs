@@ -1,10 +1,12 @@
 //! `kubectl freehold network`: the network as it is booked, read from the Kubernetes API.
 //!
-//! Nothing here writes. What people may see is what their kubeconfig lets them list.
+//! Nothing here writes, except for `import`. What people may see is what their kubeconfig lets them list.
 
 mod audit;
 mod bar;
 mod explain;
+mod export;
+mod import;
 mod names;
 mod reader;
 mod tree;
@@ -50,6 +52,10 @@ pub enum Act {
         #[command(flatten)]
         how: How,
     },
+    /// Bring prefixes, addresses and `VLANs` in that are in use already: all of a file or none.
+    Import(import::Import),
+    /// Write prefixes, addresses and `VLANs` as `import` reads them.
+    Export(export::Export),
     /// One trunk for each fabric and zone, for switches: ids, who has them, what they reach.
     Vlans {
         #[command(flatten)]
@@ -88,6 +94,8 @@ pub async fn perform(act: Act) -> Result<(String, ExitCode), Failure> {
             let text = output::print(how.output, &report, audit::text)?;
             return Ok((text, ExitCode::from(code)));
         }
+        Act::Import(arguments) => return import::import(arguments).await,
+        Act::Export(arguments) => export::export(&arguments).await?,
         Act::Vlans { how } => {
             let reader = Reader::find(&how.cluster).await?;
             let report = vlans::vlans(&reader).await?;

@@ -16,7 +16,7 @@ const PAGE_SIZE: u32 = 500;
 /// What to do where there is no kubeconfig.
 const KUBECONFIG_HINT: &str = "name a kubeconfig with --kubeconfig or KUBECONFIG";
 
-/// Reads, and never writes.
+/// Reads; only `import` writes by its client.
 pub struct Reader {
     client: Client,
     timeout: Duration,
@@ -85,7 +85,13 @@ impl Reader {
         }
     }
 
-    async fn answer<K, T>(
+    /// For what is no reading.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for an answer as long as was said; a failure in words.
+    pub async fn answer<K, T>(
         &self,
         verb: &str,
         asking: impl Future<Output = Result<T, kube::Error>>,

@@ -288,3 +288,47 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::names::State;
+
+    #[test]
+    fn a_terminal_shows_boxes_and_blocks() {
+        let state = State { ready: true, reason: "Ready".to_owned(), message: String::new() };
+        let long = "a-name-that-is-longer-than-the-column-for-names-and-has-to-be-cut";
+        let blocks = ["10.0.0.0/24", "10.0.1.0/24"].map(|cidr| BlockNode {
+            name: String::new(),
+            cidr: cidr.to_owned(),
+            total: 256,
+            used: 64,
+            quarantined: 64,
+            free: 128,
+            tenant: cidr.ends_with("1.0/24").then(|| long.to_owned()),
+            unreadable: None,
+        });
+        let space = SpaceNode {
+            name: "hall\u{1b}[2J".to_owned(),
+            state,
+            totals: None,
+            prefixes: Vec::new(),
+            blocks: blocks.into(),
+        };
+        let report =
+            TreeReport { spaces: vec![space], lost_prefixes: Vec::new(), lost_pools: Vec::new() };
+        let drawn = text(&report, Characters::Unicode);
+        let expected = "\
+SPACE, PREFIX, POOL, BLOCK                                  CLASS  USE         TAKEN    FREE   FRAG
+vrf hall\u{fffd}[2J
+├─ block 10.0.0.0/24                                               ██▒▒▒░░░░░  50.0%     128
+│     ! addresses of it are held or rest, but no pool hands out of it
+└─ block 10.0.1.0/24, a-name-that-is-longer-than-the-colu…         ██▒▒▒░░░░░  50.0%     128
+      ! addresses of it are held or rest, but no pool hands out of it
+
+█ held by claims  ▒ given to what is below, or resting  ░ free; FRAG 0 is in one piece
+";
+        assert_eq!(drawn, expected);
+        assert!(drawn.lines().all(|line| line.chars().count() <= WIDTH), "{drawn}");
+    }
+}

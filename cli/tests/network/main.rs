@@ -1,6 +1,7 @@
 //! `kubectl freehold network` against a double of the Kubernetes API.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod import;
 mod scene;
 
 use scene::{Double, kubeconfig, run, run_with, scene, serve, uid};

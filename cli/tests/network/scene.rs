@@ -75,7 +75,7 @@ fn bound(address: &str, pool: &str, block: &str, index: u32) -> Value {
         "phase": "Bound", "conditions": ready("True", "Bound", "the address is the claim's until it is deleted"),
         "addresses": [{"address": address, "prefixLength": 24, "family": "IPv4", "pool": pool,
             "gateway": "10.20.1.1", "block": block, "index": index, "seq": 7}],
-        "explanation": {"strategy": "Dispersed { strict: true }: probed from slot 10 of a least-filled block",
+        "explanation": {"strategy": "Dispersed: probed from slot 10, without a foreign neighbour",
             "passedOver": [{"candidate": "2 addresses", "reason": "NotHandedOut"}]},
     })
 }
@@ -381,13 +381,45 @@ async fn answer(
     (StatusCode::OK, Json(list))
 }
 
+/// Notes a create and says that it was done, unless the name is one that admission or chance does not like.
+async fn create(
+    State(served): State<Served>,
+    uri: Uri,
+    Query(query): Query<BTreeMap<String, String>>,
+    Json(mut object): Json<Value>,
+) -> Answer {
+    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+    let is_dry = query.get("dryRun").is_some_and(|value| value == "All");
+    let verb = if is_dry { "TRY" } else { "CREATE" };
+    served.asked.lock().unwrap().push(format!("{verb} {} {name} {}", uri.path(), object["spec"]));
+    match (name.as_str(), is_dry) {
+        ("unwanted", _) => {
+            status(StatusCode::FORBIDDEN, "admission webhook denied it: spec.cidr: is not wanted")
+        }
+        ("unlucky", false) => status(StatusCode::INTERNAL_SERVER_ERROR, "etcd has no leader"),
+        _ => {
+            object["metadata"]["uid"] = json!(format!("uid-of-{name}"));
+            (StatusCode::CREATED, Json(object))
+        }
+    }
+}
+
+/// Notes a delete with its preconditions.
+async fn remove(State(served): State<Served>, uri: Uri, Json(options): Json<Value>) -> Answer {
+    let uid = options["preconditions"]["uid"].as_str().unwrap().to_owned();
+    served.asked.lock().unwrap().push(format!("DELETE {} {uid}", uri.path()));
+    (StatusCode::OK, Json(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
+}
+
 /// Serves these objects.
 pub async fn serve(objects: Objects) -> Double {
     let asked = Arc::default();
     let served = Served { objects: Arc::new(objects), asked: Arc::clone(&asked) };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let routes = Router::new().route("/{*path}", axum::routing::get(answer)).with_state(served);
+    let routes = Router::new()
+        .route("/{*path}", axum::routing::get(answer).post(create).delete(remove))
+        .with_state(served);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Double { asked, kubeconfig: kubeconfig(&url) }
 }
