@@ -65,7 +65,7 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
                 world.addresses.publish(uid).await?;
             }
             // A pool that is not ready will not be declared, and is not waited for.
-            let pools = world.pools.store().state_filter(|pool| is_ready(pool));
+            let pools = world.pools.store().state_filter(is_ready);
             let pools = pools.iter().filter_map(|pool| pool.uid()?.parse().ok()).collect();
             if !world.addresses.release(uid, pools).await? {
                 return Ok(Outcome::Waiting(POOL_WAIT));

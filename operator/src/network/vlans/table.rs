@@ -132,7 +132,7 @@ fn serve(object: &VLANPool, asks: &[&Ask], now: Instant) -> Option<Served> {
         .filter_map(|text| text.parse().ok())
         .collect();
     // What the register has not given is another pool's for all that is known here.
-    pool.ranges = pool.ranges.iter().flat_map(|range| common(range, &registered)).collect();
+    pool.ranges = pool.ranges.iter().flat_map(|range| common(*range, &registered)).collect();
     let batch = batch(asks, &table);
     let mut outcome = table.plan(&pool, &batch, now);
     if outcome.is_changed {
@@ -143,7 +143,7 @@ fn serve(object: &VLANPool, asks: &[&Ask], now: Instant) -> Option<Served> {
 }
 
 /// The parts of a range that are in others.
-fn common(range: &VlanRange, others: &[VlanRange]) -> Vec<VlanRange> {
+fn common(range: VlanRange, others: &[VlanRange]) -> Vec<VlanRange> {
     let overlap = |other: &VlanRange| {
         let first = range.first().max(other.first());
         let last = range.last().min(other.last());
