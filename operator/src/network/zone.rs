@@ -176,9 +176,7 @@ async fn write(
         world.applier.apply(&wanted).await?;
         return Ok(0);
     };
-    if serde_json::to_value(&known.spec)? == serde_json::to_value(&wanted.spec)?
-        && source(&known) == source(&wanted)
-    {
+    if policy::is_same(&known, &wanted) && source(&known) == source(&wanted) {
         return Ok(0);
     }
     world.applier.apply(&wanted).await?;

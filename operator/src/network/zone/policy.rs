@@ -52,9 +52,9 @@ pub fn policy(
     };
     let to = peers(&|other| used.iter().any(|own| may_begin(zones, own, other)));
     let from = peers(&|other| used.iter().any(|own| may_begin(zones, other, own)));
-    // A rule without peers would mean everybody; no rule at all means nobody, and is how the API server stores an empty list.
+    // A rule without peers would mean everybody. The empty list is said, so that a rule of somebody else's goes.
     let rule = |field: &str, peers: Vec<Value>| {
-        if peers.is_empty() { Value::Null } else { json!([{ field: peers }]) }
+        if peers.is_empty() { json!([]) } else { json!([{ field: peers }]) }
     };
     let source = json!({ "used": used, "to": to, "from": from }).to_string();
     serde_json::from_value(json!({
@@ -73,6 +73,17 @@ pub fn policy(
             "egress": rule("to", to),
         },
     }))
+}
+
+/// Whether two policies let the same through; the API server stores no empty lists.
+pub fn is_same(one: &NetworkPolicy, other: &NetworkPolicy) -> bool {
+    let rules = |policy: &NetworkPolicy| {
+        let mut spec = policy.spec.clone().unwrap_or_default();
+        spec.ingress = spec.ingress.filter(|rules| !rules.is_empty());
+        spec.egress = spec.egress.filter(|rules| !rules.is_empty());
+        spec
+    };
+    rules(one) == rules(other)
 }
 
 #[cfg(test)]
@@ -147,7 +158,11 @@ mod tests {
             assert!(!allows(&none, true, zone) && !allows(&none, false, zone));
         }
         let spec = none.spec.unwrap();
+        let mut stored = policy("n", &BTreeSet::new(), &zones()).unwrap();
+        let kept = stored.spec.as_mut().unwrap();
+        (kept.ingress, kept.egress) = (None, None);
+        assert!(is_same(&stored, &policy("n", &BTreeSet::new(), &zones()).unwrap()));
         assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
-        assert_eq!((spec.ingress, spec.egress), (None, None), "no rule, not a rule for everybody");
+        assert_eq!((spec.ingress, spec.egress), (Some(vec![]), Some(vec![])), "no rule at all");
     }
 }
