@@ -16,9 +16,13 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long the server may take until objects of every kind can be listed.
+const LISTED_WITHIN: Duration = Duration::from_mins(1);
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Services get addresses nobody else uses on this machine.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 
@@ -260,9 +264,31 @@ impl Cluster {
         archives.iter().try_for_each(|archive| node.import(log, archive))
     }
 
-    /// Installs our kinds and waits until the server serves them.
+    /// Installs our kinds and waits until objects of each can be listed: the server establishes a kind before that, and
+    /// answers "storage is (re)initializing" meanwhile.
     pub fn install_definitions(&self, log: &Path) -> Result<()> {
-        self.install(log, &[crate::paths::repository()?.join("crds/yaml")])
+        let folder = crate::paths::repository()?.join("crds/yaml");
+        self.install(log, std::slice::from_ref(&folder))?;
+        let deadline = Instant::now() + LISTED_WITHIN;
+        for file in std::fs::read_dir(&folder)? {
+            let name = file?.file_name();
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".yaml"));
+            let Some((plural, group)) = stem.and_then(|stem| stem.split_once('.')) else {
+                continue;
+            };
+            let path = format!("/apis/{group}/v1alpha1/{plural}?limit=1");
+            while !self.answers(&path) {
+                crate::interrupt::check()?;
+                if Instant::now() >= deadline {
+                    bail!(
+                        "{plural}.{group} cannot be listed within {LISTED_WITHIN:?}; log of kubectl: {}",
+                        log.display()
+                    );
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        Ok(())
     }
 
     /// Installs the kinds of these files or folders and waits until the server serves them.
