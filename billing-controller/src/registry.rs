@@ -24,7 +24,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::cache::{Cache, Watches};
-use operator_kit::controller::{AT_ONCE, Controller, Wiring};
+use operator_kit::controller::{Controller, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
 use operator_kit::{Applier, Clock, Fence, Reporter};
 use std::sync::Arc;
@@ -134,8 +134,7 @@ pub fn register(
     stop: &CancellationToken,
 ) -> Vec<Controller> {
     let passes = PassMetrics::new(metrics);
-    let (context, stop) = (Arc::clone(world), stop.clone());
-    let wiring = Wiring { context, passes, stop, at_once: AT_ONCE };
+    let wiring = Wiring::new(Arc::clone(world), passes, stop.clone());
     let (_, meter) = wiring.controller("meter", &world.meters, meter::reconcile);
     let (plans, plan) = wiring.controller("plan", &world.plans, plan::reconcile);
     let (accounts, account) = wiring.controller("account", &world.tenants, account::reconcile);

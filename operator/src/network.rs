@@ -12,16 +12,18 @@ pub mod vlan_pool;
 pub mod vlans;
 pub mod zone;
 
+mod claimant;
 mod housekeeping;
 
 use crate::world::World;
 use crds::network::{
-    AddressSpace, ClaimPhase, IPClaim, IPPool, Prefix, SecurityZone, VLAN, VLANPool,
+    AddressSpace, ClaimPhase, IPClaim, IPPool, IPPoolStatus, Prefix, PrefixStatus, SecurityZone,
+    VLAN, VLANPool,
 };
 use kube::ResourceExt;
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::ErrorChain;
-use operator_kit::controller::{Controller, Queue, Seen, Wiring};
+use operator_kit::controller::{Controller, Queue, Wiring};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -37,22 +39,22 @@ pub fn wake(claims: Option<&Queue<IPClaim>>, key: &str) {
 
 /// Connects events with the queues of this area.
 pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
-    let wide = Wiring { at_once: CLAIMS_AT_ONCE, ..wiring.clone() };
-    let (claims, claim) = wide.controller("ip-claim", &world.claims, claim::reconcile);
-    let (pools, pool) = wiring.surveyor("ip-pool", &world.pools, pool::reconcile);
+    let counted = wiring.fed_by_declarations();
+    let (claims, claim) =
+        wiring.at_once(CLAIMS_AT_ONCE).controller("ip-claim", &world.claims, claim::reconcile);
+    let (pools, pool) = counted.controller("ip-pool", &world.pools, pool::reconcile);
     world.wake_by(claims.clone());
 
-    let (near, queue, seen) = (Arc::downgrade(world), claims.clone(), Seen::default());
-    world.pools.on_change(move |pool| {
-        // The generation that the status speaks about is the one that the allocator knows.
-        let ready = pool
-            .status
-            .as_ref()
-            .map(|status| (status.space.clone(), status.zone.clone(), status.observed_generation));
-        if seen.differs(pool, (pool.metadata.generation, ready)) {
-            push_unbound(&near, pool, &queue);
-        }
-    });
+    let (near, queue) = (Arc::downgrade(world), claims.clone());
+    // The generation that the status speaks about is the one that the allocator knows.
+    let ready = |pool: &IPPool| {
+        let status = pool.status.as_ref();
+        let told = |status: &IPPoolStatus| {
+            (status.space.clone(), status.zone.clone(), status.observed_generation)
+        };
+        (pool.metadata.generation, status.map(told))
+    };
+    world.pools.on_change_of(ready, move |pool| push_unbound(&near, pool, &queue));
     let (prefixes, prefix) = wiring.controller("prefix", &world.prefixes, prefix::reconcile);
     let (spaces, space) = wiring.controller("address-space", &world.spaces, space::reconcile);
     tree_events(world, &prefixes, &spaces, &pools);
@@ -75,10 +77,10 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
         wiring.controller("vlan-pool", &world.vlan_pools, vlan_pool::reconcile);
     let (vlans, vlan) = wiring.controller("vlan", &world.vlan_claims, vlan::reconcile);
     vlan_events(world, &vlan_pools, &vlans);
-    let (zones, zone) = wiring.surveyor("security-zone", &world.zones, zone::reconcile);
+    let (zones, zone) = counted.controller("security-zone", &world.zones, zone::reconcile);
     zone_events(world, &zones);
-    let audit = audit::run(world, pools.clone(), wiring.stop.clone());
-    let housekeeping = housekeeping::run(world, pools, wiring.stop.clone());
+    let audit = audit::run(world, pools.clone(), wiring.stop().clone());
+    let housekeeping = housekeeping::run(world, pools, wiring.stop().clone());
     vec![claim, pool, prefix, space, vlan_pool, vlan, zone, Box::pin(audit), Box::pin(housekeeping)]
 }
 
@@ -89,61 +91,63 @@ fn tree_events(
     spaces: &Queue<AddressSpace>,
     pools: &Queue<IPPool>,
 ) {
-    let (near, queues, below, above) = (
-        Arc::downgrade(world),
-        (prefixes.clone(), spaces.clone(), pools.clone()),
-        Seen::default(),
-        Seen::default(),
-    );
-    world.prefixes.on_change(move |prefix| {
-        let (prefixes, spaces, pools) = &queues;
-        let Some(world) = near.upgrade() else { return };
-        let (name, status) = (prefix.name_any(), prefix.status.clone().unwrap_or_default());
-        let generation = prefix.metadata.generation;
-        let used = (status.used, prefix.metadata.deletion_timestamp.is_some());
-        if above.differs(prefix, (used, status.cidr.clone())) {
-            if let Some(parent) = prefix.parent() {
-                prefixes.push(ObjectRef::new(parent));
-            }
-            if let Some(space) = &status.space {
-                spaces.push(ObjectRef::new(space));
-            }
+    let queues = (prefixes.clone(), spaces.clone());
+    let used = |prefix: &Prefix| {
+        let told = |status: &PrefixStatus| (status.used.clone(), status.cidr.clone());
+        (prefix.status.as_ref().map(told), prefix.metadata.deletion_timestamp.is_some())
+    };
+    world.prefixes.on_change_of(used, move |prefix| {
+        if let Some(parent) = prefix.parent() {
+            queues.0.push(ObjectRef::new(parent));
         }
+        if let Some(space) = prefix.status.as_ref().and_then(|status| status.space.as_ref()) {
+            queues.1.push(ObjectRef::new(space));
+        }
+    });
+    let (near, queues) = (Arc::downgrade(world), (prefixes.clone(), pools.clone()));
+    let inherited = |prefix: &Prefix| {
+        let status = prefix.status.clone().unwrap_or_default();
         let table = (status.children.len(), status.pools.len());
-        if below.differs(prefix, (generation, status.cidr, status.zone, status.tenant, table)) {
-            push_pools(&near, pools, |pool| pool.spec.prefix_ref.name == name);
-            let is_below = |child: &Prefix| {
-                let chooses = child.spec.parent_selector.as_ref();
-                child.parent() == Some(name.as_str())
-                    || chooses.is_some_and(|selector| selector.matches(prefix.labels()))
-            };
-            for child in world.prefixes.store().state_filter(is_below) {
-                prefixes.push(ObjectRef::from_obj(child.as_ref()));
-            }
-        }
-    });
-    let (near, queue, seen) = (Arc::downgrade(world), prefixes.clone(), Seen::default());
-    world.spaces.on_change(move |space| {
+        (prefix.metadata.generation, status.cidr, status.zone, status.tenant, table)
+    };
+    world.prefixes.on_change_of(inherited, move |prefix| {
         let Some(world) = near.upgrade() else { return };
-        let roots = space.status.as_ref().map(|status| status.roots.len());
-        if seen.differs(space, (space.metadata.generation, roots)) {
-            let name = space.name_any();
-            let is_root = |prefix: &Prefix| {
-                prefix.spec.space_ref.as_ref().is_some_and(|space| space.name == name)
-            };
-            for root in world.prefixes.store().state_filter(is_root) {
-                queue.push(ObjectRef::from_obj(root.as_ref()));
-            }
+        let name = prefix.name_any();
+        push_pools(&near, &queues.1, |pool| pool.spec.prefix_ref.name == name);
+        let is_below = |child: &Prefix| {
+            let chooses = child.spec.parent_selector.as_ref();
+            child.parent() == Some(name.as_str())
+                || chooses.is_some_and(|selector| selector.matches(prefix.labels()))
+        };
+        for child in world.prefixes.store().state_filter(is_below) {
+            queues.0.push(ObjectRef::from_obj(child.as_ref()));
         }
     });
-    let (queues, seen) = ((prefixes.clone(), spaces.clone()), Seen::default());
-    world.pools.on_change(move |pool| {
-        let status = pool.status.clone().unwrap_or_default();
-        if seen.differs(pool, (status.used, status.free, status.total)) {
-            queues.0.push(ObjectRef::new(&pool.spec.prefix_ref.name));
-            if let Some(space) = &status.space {
-                queues.1.push(ObjectRef::new(space));
-            }
+    let (near, queue) = (Arc::downgrade(world), prefixes.clone());
+    let roots = |space: &AddressSpace| {
+        (space.metadata.generation, space.status.as_ref().map(|status| status.roots.len()))
+    };
+    world.spaces.on_change_of(roots, move |space| {
+        let Some(world) = near.upgrade() else { return };
+        let name = space.name_any();
+        let is_root = |prefix: &Prefix| {
+            prefix.spec.space_ref.as_ref().is_some_and(|space| space.name == name)
+        };
+        for root in world.prefixes.store().state_filter(is_root) {
+            queue.push(ObjectRef::from_obj(root.as_ref()));
+        }
+    });
+    let queues = (prefixes.clone(), spaces.clone());
+    let counts = |pool: &IPPool| {
+        let told = |status: &IPPoolStatus| {
+            (status.used.clone(), status.free.clone(), status.total.clone())
+        };
+        pool.status.as_ref().map(told)
+    };
+    world.pools.on_change_of(counts, move |pool| {
+        queues.0.push(ObjectRef::new(&pool.spec.prefix_ref.name));
+        if let Some(space) = pool.status.as_ref().and_then(|status| status.space.as_ref()) {
+            queues.1.push(ObjectRef::new(space));
         }
     });
 }
@@ -156,33 +160,23 @@ fn zone_events(world: &Arc<World>, zones: &Queue<SecurityZone>) {
             world.zones.push_all(&queue);
         }
     };
-    let (push, seen) = (push_all.clone(), Seen::default());
-    world.zones.on_change(move |zone| {
-        // Trust is between zones: a change of one concerns all.
-        if seen.differs(zone, zone.metadata.generation) {
-            push();
-        }
-    });
-    let (push, seen) = (push_all.clone(), Seen::default());
-    world.prefixes.on_change(move |prefix| {
-        let status = prefix.status.as_ref();
-        let aspect = status.map(|status| (status.cidr.clone(), status.zone.clone()));
-        if seen.differs(prefix, (aspect, prefix.metadata.deletion_timestamp.is_some())) {
-            push();
-        }
-    });
+    let push = push_all.clone();
+    // Trust is between zones: a change of one concerns all.
+    world.zones.on_change_of(|zone| zone.metadata.generation, move |_| push());
+    let push = push_all.clone();
+    let networks = |prefix: &Prefix| {
+        let told = |status: &PrefixStatus| (status.cidr.clone(), status.zone.clone());
+        (prefix.status.as_ref().map(told), prefix.metadata.deletion_timestamp.is_some())
+    };
+    world.prefixes.on_change_of(networks, move |_| push());
     let push = push_all.clone();
     world.policies.on_change(move |policy| {
         if policy.name_any() == zone::policy::NAME {
             push();
         }
     });
-    let (push, seen) = (push_all, Seen::default());
-    world.vlan_claims.on_change(move |vlan| {
-        if seen.differs(vlan, vlan.status.as_ref().and_then(|status| status.zone.clone())) {
-            push();
-        }
-    });
+    let zone_of = |vlan: &VLAN| vlan.status.as_ref().and_then(|status| status.zone.clone());
+    world.vlan_claims.on_change_of(zone_of, move |_| push_all());
     let (near, queue) = (Arc::downgrade(world), zones.clone());
     let seen = Mutex::new(BTreeSet::new());
     world.claims.on_change(move |claim| {
@@ -208,19 +202,14 @@ fn vlan_events(world: &Arc<World>, pools: &Queue<VLANPool>, vlans: &Queue<VLAN>)
             queue.push(ObjectRef::from_obj(vlan.as_ref()));
         }
     };
-    let (near, queue, seen) = (Arc::downgrade(world), vlans.clone(), Seen::default());
-    world.vlan_pools.on_change(move |pool| {
-        let free = pool.status.as_ref().and_then(|status| status.free.clone());
-        if seen.differs(pool, (pool.metadata.generation, free)) {
-            push_unbound(&near, &queue);
-        }
-    });
-    let (near, queue, seen) = (Arc::downgrade(world), vlans.clone(), Seen::default());
-    world.prefixes.on_change(move |prefix| {
-        if seen.differs(prefix, prefix.status.as_ref().and_then(|status| status.zone.clone())) {
-            push_unbound(&near, &queue);
-        }
-    });
+    let (near, queue) = (Arc::downgrade(world), vlans.clone());
+    let room = |pool: &VLANPool| {
+        (pool.metadata.generation, pool.status.as_ref().and_then(|status| status.free.clone()))
+    };
+    world.vlan_pools.on_change_of(room, move |_| push_unbound(&near, &queue));
+    let (near, queue) = (Arc::downgrade(world), vlans.clone());
+    let zone_of = |prefix: &Prefix| prefix.status.as_ref().and_then(|status| status.zone.clone());
+    world.prefixes.on_change_of(zone_of, move |_| push_unbound(&near, &queue));
     let (near, queue) = (Arc::downgrade(world), vlans.clone());
     world.namespaces.on_change(move |namespace| {
         if let Some(world) = near.upgrade() {

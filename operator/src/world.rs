@@ -1,7 +1,7 @@
 //! What every controller works with: caches of all kinds, the right to write, the clock, the providers.
 //!
-//! Who has to look again when something changes is written in one place, [`register`], so that the way of an event
-//! through the program can be read at a glance.
+//! Who has to look again when something changes is written in one place, [`register`], and for addresses and VLANs in
+//! [`network::register`], so that the way of an event through the program can be read at a glance.
 
 use crate::compute::allocation::Bookings;
 use crate::compute::allocation::room::Rooms;
@@ -23,7 +23,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Client, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::cache::{Cache, Watches};
-use operator_kit::controller::{AT_ONCE, Controller, Queue, Wiring};
+use operator_kit::controller::{Controller, Queue, Wiring};
 use operator_kit::metrics::{Metrics, PassMetrics};
 use operator_kit::{Applier, Clock, Fence, Reporter, ownership};
 use std::sync::{Arc, OnceLock};
@@ -190,15 +190,17 @@ pub fn register(
     stop: &CancellationToken,
 ) -> Vec<Controller> {
     let passes = PassMetrics::new(metrics);
-    let (context, stop) = (Arc::clone(world), stop.clone());
-    let wiring = Wiring { context, passes, stop, at_once: AT_ONCE };
+    let wiring = Wiring::new(Arc::clone(world), passes, stop.clone());
     let (tenants, tenant) = wiring.controller("tenant", &world.tenants, tenancy::tenant::reconcile);
     let (projects, project) =
         wiring.controller("project", &world.projects, tenancy::project::reconcile);
     let (members, member) = wiring.controller("member", &world.members, tenancy::member::reconcile);
-    let (clusters, cluster) =
-        wiring.surveyor("cluster", &world.clusters, compute::cluster::reconcile);
-    let (hosts, host) = wiring.controller("host", &world.hosts, compute::host::reconcile);
+    let (_, cluster) = wiring.fed_by_declarations().controller(
+        "cluster",
+        &world.clusters,
+        compute::cluster::reconcile,
+    );
+    let (_, host) = wiring.controller("host", &world.hosts, compute::host::reconcile);
     let (machines, machine) =
         wiring.controller("machine", &world.machines, compute::machine::reconcile);
 
@@ -249,7 +251,6 @@ pub fn register(
         }
     });
     world.providers.on_drift(move |machine| machines.push(machine));
-    drop((clusters, hosts));
     let mut controllers = vec![tenant, project, member, cluster, host, machine];
     controllers.extend(network::register(world, &wiring));
     controllers

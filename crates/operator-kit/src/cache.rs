@@ -4,22 +4,32 @@
 //! is dropped before it is stored: that is what bounds memory. An object that cannot be decoded is reported and left
 //! out; it waits for its author and harms no other.
 
+use crate::client::PAGE_SIZE;
 use crate::controller::Queue;
 use crate::error_chain::one_line;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::{Client, Resource, ResourceExt};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::reflector::{self, ObjectRef, Store};
 use kube_runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-type Listener<K> = Box<dyn Fn(&K) + Send + Sync>;
+/// What has become of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    There,
+    Gone,
+}
+
+type Listener<K> = Box<dyn Fn(&K, Fate) + Send + Sync>;
 
 /// A kind's objects as last seen, and who wants to hear of changes.
 pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
@@ -29,8 +39,6 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     listeners: Arc<Mutex<Vec<Listener<K>>>>,
 }
 
-/// Objects of a page of a list.
-const PAGE_SIZE: u32 = 500;
 /// After so many seconds without any event the server ends a watch, so a dead one is noticed soon.
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
@@ -59,9 +67,42 @@ where
     /// Calls `listener` with every object that appears, changes or goes; it must be quick and not block. Who comes when
     /// the watch runs already is first told all there is: what the first list said is said only once.
     pub fn on_change(&self, listener: impl Fn(&K) + Send + Sync + 'static) {
+        self.listen(Box::new(move |object, _| listener(object)));
+    }
+
+    /// The same for a listener that minds one aspect of the objects: it is called when an object appears, goes, is replaced
+    /// by another of its name, or when the aspect is not what it was.
+    pub fn on_change_of<T: PartialEq + Send + 'static>(
+        &self,
+        aspect: impl Fn(&K) -> T + Send + Sync + 'static,
+        listener: impl Fn(&K) + Send + Sync + 'static,
+    ) {
+        let seen: Mutex<BTreeMap<String, (Option<String>, T)>> = Mutex::default();
+        self.listen(Box::new(move |object, fate| {
+            let key = key_of(object);
+            let is_new = {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                match fate {
+                    Fate::Gone => seen.remove(&key).is_some(),
+                    Fate::There => {
+                        let now = (object.uid(), aspect(object));
+                        seen.get(&key) != Some(&now) && {
+                            seen.insert(key, now);
+                            true
+                        }
+                    }
+                }
+            };
+            if is_new {
+                listener(object);
+            }
+        }));
+    }
+
+    fn listen(&self, listener: Listener<K>) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.state().iter().for_each(|object| listener(object));
-        listeners.push(Box::new(listener));
+        self.store.state().iter().for_each(|object| listener(object, Fate::There));
+        listeners.push(listener);
     }
 
     /// Watches until the program ends; trouble is retried with growing delays.
@@ -110,18 +151,32 @@ where
         let Some(event) = decoded(event) else { return };
         writer.apply_watcher_event(&event);
         match &event {
-            Event::Apply(object) | Event::Delete(object) => self.tell(object),
+            Event::Apply(object) => self.tell(object, Fate::There),
+            Event::Delete(object) => self.tell(object, Fate::Gone),
             // Events may have been missed before a new list, so everything is looked at again.
-            Event::InitDone => self.store.state().iter().for_each(|object| self.tell(object)),
+            Event::InitDone => {
+                self.store.state().iter().for_each(|object| self.tell(object, Fate::There));
+            }
             Event::Init | Event::InitApply(_) => {}
         }
     }
 
-    fn tell(&self, object: &K) {
+    fn tell(&self, object: &K, fate: Fate) {
         for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            listener(object);
+            listener(object, fate);
         }
     }
+}
+
+/// Says which object is left out, and why.
+pub(crate) fn log_undecodable<K: Resource<DynamicType = ()>>(invalid: &InvalidObject) {
+    tracing::error!(
+        kind = %K::kind(&()),
+        object = %invalid.metadata.name.as_deref().unwrap_or("?"),
+        namespace = %invalid.metadata.namespace.as_deref().unwrap_or(""),
+        error = %one_line(&invalid.error),
+        "object cannot be decoded and is left alone; correct or delete it"
+    );
 }
 
 fn decoded<K>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>>
@@ -134,13 +189,7 @@ where
             Some(object)
         }
         Err(invalid) => {
-            tracing::error!(
-                kind = %K::kind(&()),
-                object = %invalid.metadata.name.as_deref().unwrap_or("?"),
-                namespace = %invalid.metadata.namespace.as_deref().unwrap_or(""),
-                error = %one_line(&invalid.error),
-                "object cannot be decoded and is left alone; correct or delete it"
-            );
+            log_undecodable::<K>(&invalid);
             None
         }
     };
@@ -237,11 +286,47 @@ mod tests {
         DeserializeGuard(Ok(namespace))
     }
 
-    #[tokio::test]
-    async fn a_late_listener_misses_nothing() {
+    fn cache() -> Cache<Namespace> {
         let (service, _server) =
             tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
-        let cache: Cache<Namespace> = Cache::new(Client::new(service, "default"));
+        Cache::new(Client::new(service, "default"))
+    }
+
+    #[tokio::test]
+    async fn who_minds_one_aspect_hears_of_nothing_else_and_of_the_end() {
+        let cache = cache();
+        let mut writer = cache.writer.lock().unwrap().take().unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        cache.on_change_of(
+            |namespace: &Namespace| namespace.labels().clone(),
+            move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+            },
+        );
+        let labelled = |label: &str| {
+            let DeserializeGuard(Ok(mut namespace)) = event("a") else { unreachable!() };
+            namespace.labels_mut().insert("tier".to_owned(), label.to_owned());
+            namespace.metadata.resource_version = Some(label.len().to_string());
+            DeserializeGuard(Ok(namespace))
+        };
+        let mut heard = Vec::new();
+        for event in [
+            Event::Apply(labelled("gold")),
+            Event::Apply(labelled("gold")),
+            Event::Apply(labelled("silver")),
+            Event::Delete(labelled("silver")),
+            Event::Apply(labelled("silver")),
+        ] {
+            cache.take(event, &mut writer);
+            heard.push(told.load(Ordering::SeqCst));
+        }
+        assert_eq!(heard, [1, 1, 2, 3, 4], "new, the same, changed, gone, new again");
+    }
+
+    #[tokio::test]
+    async fn a_late_listener_misses_nothing() {
+        let cache = cache();
         let mut writer = cache.writer.lock().unwrap().take().unwrap();
         let told = Arc::new(AtomicUsize::new(0));
         let listen = || {

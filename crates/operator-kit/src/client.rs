@@ -3,7 +3,11 @@
 //! The library would repeat any request on 429, 503 and 504, whatever the method, so a create that worked can come back
 //! as a conflict. Repeating is the controllers' business here: the client sends each request once.
 
-use kube::{Client, Config};
+use kube::api::{Api, ListParams};
+use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
+use kube::{Client, Config, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::time::Duration;
 
 /// Why no client could be made.
@@ -33,6 +37,32 @@ pub async fn connect() -> Result<Client, ClientError> {
     config.read_timeout = Some(Duration::from_secs(90));
     config.write_timeout = Some(REQUEST_TIMEOUT);
     Client::try_from(config).map_err(|error| ClientError::Build(Box::new(error)))
+}
+
+/// Objects of a page of a list.
+pub const PAGE_SIZE: u32 = 500;
+
+/// Lists all objects of `api` as the API server has them now, page by page. One that cannot be decoded stops no other:
+/// `take` gets it with what is known of it.
+///
+/// # Errors
+/// A page could not be had; `take` has seen those before it.
+pub async fn list_all<K>(
+    api: &Api<DeserializeGuard<K>>,
+    mut take: impl FnMut(Result<K, InvalidObject>),
+) -> Result<(), kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let mut parameters = ListParams::default().limit(PAGE_SIZE);
+    loop {
+        let page = api.list(&parameters).await?;
+        page.items.into_iter().for_each(|object| take(object.0));
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => parameters = parameters.continue_token(&next),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The HTTP status of a refusal by the API server; `None` for any other trouble.

@@ -86,9 +86,8 @@ const RESYNC: Duration = Duration::from_mins(10);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest delay after failures.
 const RETRY_LAST: Duration = Duration::from_mins(1);
-/// How many objects of a kind are worked on at once. Kinds whose passes mostly wait for a group commit take more, since
-/// what comes while one is being written goes into the next.
-pub const AT_ONCE: u16 = 16;
+/// How many objects of a kind are worked on at once, where nothing speaks for more.
+const AT_ONCE: u16 = 16;
 
 /// Counts failures per object, to space out the repeats.
 #[derive(Default)]
@@ -147,7 +146,7 @@ async fn run<K, C, E, F, Fut>(
     F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
 {
-    let Wiring { context, passes: metrics, stop, at_once } = wiring;
+    let Wiring { context, passes: metrics, stop, at_once, .. } = wiring;
     let failures = Arc::new(Failures::default());
     let keys = futures::stream::unfold(queue, |mut queue| async move {
         queue.next().await.map(|key| (Ok::<_, std::convert::Infallible>(key), queue))
@@ -188,57 +187,58 @@ async fn run<K, C, E, F, Fut>(
     while passes.next().await.is_some() {}
 }
 
-/// What was last seen of each object of a kind, for listeners that mind one aspect of it.
-pub struct Seen<T>(Mutex<BTreeMap<String, (Option<String>, T)>>);
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: PartialEq> Seen<T> {
-    /// Whether the aspect differs from what it was, or the object is another or new; remembers it.
-    pub fn differs<K: Resource<DynamicType = ()>>(&self, object: &K, aspect: T) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let uid = object.uid();
-        match seen.get_mut(&key_of(object)) {
-            Some(known) if known.0 == uid && known.1 == aspect => false,
-            Some(known) => {
-                *known = (uid, aspect);
-                true
-            }
-            None => {
-                seen.insert(key_of(object), (uid, aspect));
-                true
-            }
-        }
-    }
-}
-
 /// A controller that runs when it is spawned, and ends with its name.
 pub type Controller = BoxFuture<'static, &'static str>;
 
+/// Which changes of its own kind bring an object to its controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    EveryChange,
+    Declarations,
+}
+
 /// What the controllers of a program have in common.
 pub struct Wiring<C> {
-    /// What every pass may use.
-    pub context: Arc<C>,
-    /// Figures about passes.
-    pub passes: PassMetrics,
-    /// Ends the controllers.
-    pub stop: CancellationToken,
-    /// How many objects of a kind are worked on at once; [`AT_ONCE`] where nothing speaks for more.
-    pub at_once: u16,
+    context: Arc<C>,
+    passes: PassMetrics,
+    stop: CancellationToken,
+    at_once: u16,
+    feed: Feed,
 }
 
 impl<C> Clone for Wiring<C> {
     fn clone(&self) -> Self {
         let (context, passes) = (Arc::clone(&self.context), self.passes.clone());
-        Self { context, passes, stop: self.stop.clone(), at_once: self.at_once }
+        let Self { at_once, feed, .. } = *self;
+        Self { context, passes, stop: self.stop.clone(), at_once, feed }
     }
 }
 
 impl<C: Send + Sync + 'static> Wiring<C> {
+    /// Controllers whose passes may use `context`, are counted in `passes`, and end with `stop`.
+    pub fn new(context: Arc<C>, passes: PassMetrics, stop: CancellationToken) -> Self {
+        Self { context, passes, stop, at_once: AT_ONCE, feed: Feed::EveryChange }
+    }
+
+    /// The same with more objects of a kind worked on at once: for passes that mostly wait for a group commit, since what
+    /// comes while one is being written goes into the next.
+    #[must_use]
+    pub fn at_once(&self, at_once: u16) -> Self {
+        Self { at_once, ..self.clone() }
+    }
+
+    /// The same, fed by what is declared and held, not by reports: for passes that look outside of the cluster and count,
+    /// whose own reports would call the next one at once.
+    #[must_use]
+    pub fn fed_by_declarations(&self) -> Self {
+        Self { feed: Feed::Declarations, ..self.clone() }
+    }
+
+    /// What ends the controllers.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// A queue fed by the kind's own changes, and the loop that works it off.
     pub fn controller<K, E, F, Fut>(
         &self,
@@ -252,52 +252,20 @@ impl<C: Send + Sync + 'static> Wiring<C> {
         F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
     {
-        let (queue, run) = self.controller_without_feed(name, cache, reconcile);
-        let own = queue.clone();
-        cache.on_change(move |object| own.push(ObjectRef::from_obj(object)));
-        (queue, run)
-    }
-
-    /// The same, fed by changes of what is declared only: for passes that look outside of the cluster and count, whose own
-    /// reports would call the next one at once.
-    pub fn surveyor<K, E, F, Fut>(
-        &self,
-        name: &'static str,
-        cache: &Arc<Cache<K>>,
-        reconcile: F,
-    ) -> (Queue<K>, Controller)
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        E: std::error::Error + Send + 'static,
-        F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
-        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
-    {
-        let (queue, run) = self.controller_without_feed(name, cache, reconcile);
-        let (own, seen) = (queue.clone(), Seen::default());
-        cache.on_change(move |object| {
-            let meta = object.meta();
-            // A hold is written before anything else, and the pass that wrote it waits for this event.
-            let holds = meta.finalizers.clone();
-            if seen.differs(object, (meta.generation, meta.deletion_timestamp.clone(), holds)) {
-                own.push(ObjectRef::from_obj(object));
-            }
-        });
-        (queue, run)
-    }
-
-    fn controller_without_feed<K, E, F, Fut>(
-        &self,
-        name: &'static str,
-        cache: &Arc<Cache<K>>,
-        reconcile: F,
-    ) -> (Queue<K>, Controller)
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        E: std::error::Error + Send + 'static,
-        F: Fn(Arc<K>, Arc<C>) -> Fut + Send + Sync + Clone + 'static,
-        Fut: Future<Output = Result<Outcome, E>> + Send + 'static,
-    {
         let (queue, receiver) = Queue::new();
+        let own = queue.clone();
+        let push = move |object: &K| own.push(ObjectRef::from_obj(object));
+        match self.feed {
+            Feed::EveryChange => cache.on_change(push),
+            Feed::Declarations => {
+                let declared = |object: &K| {
+                    let meta = object.meta();
+                    // A hold is written before anything else, and the pass that wrote it waits for this event.
+                    (meta.generation, meta.deletion_timestamp.clone(), meta.finalizers.clone())
+                };
+                cache.on_change_of(declared, push);
+            }
+        }
         let (store, wiring) = (cache.store(), self.clone());
         let run = async move {
             run(name, store, receiver, wiring, reconcile).await;

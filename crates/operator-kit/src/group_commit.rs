@@ -8,11 +8,10 @@
 
 use crate::apply::{Object, api_of};
 use crate::cache::Cache;
-use crate::error_chain::one_line;
 use crate::lease::NotLeader;
 use crate::{Applier, client};
 use futures::StreamExt;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, PostParams};
 use kube::core::{ClusterResourceScope, DeserializeGuard};
 use kube::{Resource, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -105,8 +104,6 @@ const BATCH_MAX: usize = 256;
 const ATTEMPTS_MAX: usize = 8;
 /// Objects written at once.
 const WRITES_MAX: usize = 8;
-/// Objects of a page of the first list.
-const PAGE_SIZE: u32 = 500;
 
 type Answered<L> = Result<<L as Ledger>::Answer, CommitError>;
 
@@ -197,34 +194,23 @@ impl<L: Ledger> GroupCommit<L> {
         refuse(batch, &CommitError::Contended { kind: kind::<L>() });
     }
 
-    /// Before the first plan, what the API server has now: a cache may lag behind what an earlier leader wrote.
+    /// Before the first plan, and when a write had no answer, what the API server has now: a cache may lag behind what an
+    /// earlier leader wrote.
     async fn fill(&self, view: &mut View<L>) -> Result<(), CommitError> {
         if view.is_filled {
             return Ok(());
         }
-        let failed = |source| failure::<L>("*", source);
-        // One object that cannot be decoded must not stop the others.
+        // What was newer than the cache and is not listed any more is gone.
+        view.newer.clear();
         let api: Api<DeserializeGuard<L::Object>> = Api::all(self.applier.client());
-        let mut parameters = ListParams::default().limit(PAGE_SIZE);
-        loop {
-            let page = api.list(&parameters).await.map_err(failed)?;
-            for object in page.items {
-                let object = match object.0 {
-                    Ok(object) => object,
-                    Err(invalid) => {
-                        tracing::error!(kind = %kind::<L>(), object = ?invalid.metadata.name, error = %one_line(&invalid.error), "object cannot be decoded and is left alone; correct or delete it");
-                        continue;
-                    }
-                };
-                let name = object.name_any();
-                let over = self.cache.get(&name, None);
+        let take = |object: Result<L::Object, _>| match object {
+            Ok(object) => {
+                let over = self.cache.get(&object.name_any(), None);
                 view.keep(object, over.as_deref());
             }
-            match page.metadata.continue_.filter(|next| !next.is_empty()) {
-                Some(next) => parameters = parameters.continue_token(&next),
-                None => break,
-            }
-        }
+            Err(invalid) => crate::cache::log_undecodable::<L::Object>(&invalid),
+        };
+        client::list_all(&api, take).await.map_err(|source| failure::<L>("*", source))?;
         view.is_filled = true;
         Ok(())
     }

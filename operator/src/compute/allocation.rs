@@ -55,6 +55,7 @@ impl Bookings {
         match self.0.ask(Ask { who: Who::of(machine), what }).await? {
             Answer::Booked(place) => Ok(place),
             Answer::NoRoom(refusals) => Err(Error::NoRoom(refusals)),
+            Answer::Released => Err(Error::NoRoom(Refusals::new())),
         }
     }
 
@@ -84,7 +85,7 @@ impl Bookings {
 }
 
 /// Where a machine is booked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The host's name.
     pub host: String,
@@ -147,6 +148,7 @@ struct Ask {
 enum Answer {
     Booked(Place),
     NoRoom(Refusals),
+    Released,
 }
 
 /// The rules of allocation tables.
@@ -197,7 +199,7 @@ impl<'a> Sheet<'a> {
                 for name in &rests_on {
                     self.change(name, |host| table::take(host, &ask.who.uid));
                 }
-                Decision { answer: Answer::Booked(Place::default()), rests_on }
+                Decision { answer: Answer::Released, rests_on }
             }
             What::Resize { request, host } => self.resize(&ask.who, host, request),
             What::Book { request, policies } => self.book(&ask.who, request, policies),

@@ -13,7 +13,7 @@ use crds::network::IPBlock;
 use ids::{ResourceUid, well_known};
 use ipam::address::Address;
 use ipam::audit::Report;
-use ipam::plan::{Claim, Verdict};
+use ipam::plan::{Claim, Refusal, Verdict};
 use ipam::pool::{Pool, PoolRefused};
 use ledger::{Answer, Ask, Blocks};
 use operator_kit::cache::Cache;
@@ -46,14 +46,10 @@ impl Addresses {
     /// [`CommitError`]; asking again finds by the claim's UID what was done.
     pub async fn claim(&self, space: &str, claim: Claim) -> Result<Verdict, CommitError> {
         let ask = Ask::Claim { space: space.to_owned(), claim: Box::new(claim) };
-        match self.0.ask(ask).await? {
-            Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Done
-            | Answer::NotYet
-            | Answer::Live(_)
-            | Answer::Pool(_)
-            | Answer::Audited(_) => Ok(Verdict::Bound(Vec::new())),
-        }
+        let Answer::Verdict(verdict) = self.0.ask(ask).await? else {
+            return Ok(Verdict::Refused(Refusal::NoPool));
+        };
+        Ok(verdict)
     }
 
     /// Turns what the claim's status now names from held into its own.
@@ -87,14 +83,10 @@ impl Addresses {
         pool: Pool,
     ) -> Result<Result<Standing, PoolRefused>, CommitError> {
         let ask = Ask::Pool { space: space.to_owned(), pool: Box::new(pool) };
-        match self.0.ask(ask).await? {
-            Answer::Pool(answer) => Ok(*answer),
-            Answer::Done
-            | Answer::NotYet
-            | Answer::Live(_)
-            | Answer::Verdict(_)
-            | Answer::Audited(_) => Ok(Ok(Standing::default())),
-        }
+        let Answer::Pool(answer) = self.0.ask(ask).await? else {
+            return Ok(Ok(Standing::default()));
+        };
+        Ok(*answer)
     }
 
     /// Takes a pool away unless somebody holds an address of it; how many do.
@@ -102,10 +94,8 @@ impl Addresses {
     /// # Errors
     /// As [`Addresses::claim`].
     pub async fn drop_pool(&self, pool: ResourceUid) -> Result<u128, CommitError> {
-        Ok(match self.0.ask(Ask::DropPool { pool }).await? {
-            Answer::Live(live) => live,
-            _ => 0,
-        })
+        let Answer::Live(live) = self.0.ask(Ask::DropPool { pool }).await? else { return Ok(0) };
+        Ok(live)
     }
 
     /// Takes a claim out of the lines of those that wait, since it cannot be served whatever becomes free.
@@ -124,14 +114,10 @@ impl Addresses {
         &self,
         told: Told,
     ) -> Result<BTreeMap<String, Report<Address>>, CommitError> {
-        match self.0.ask(Ask::Audit { told }).await? {
-            Answer::Audited(reports) => Ok(reports),
-            Answer::Done
-            | Answer::NotYet
-            | Answer::Live(_)
-            | Answer::Pool(_)
-            | Answer::Verdict(_) => Ok(BTreeMap::new()),
-        }
+        let Answer::Audited(reports) = self.0.ask(Ask::Audit { told }).await? else {
+            return Ok(BTreeMap::new());
+        };
+        Ok(reports)
     }
 
     /// Frees what has rested long enough, and wakes who waits for it.

@@ -8,16 +8,17 @@ use crate::world::World;
 use crds::network::{IPClaim, IPPool};
 use ids::ResourceUid;
 use ipam::address::Address;
-use ipam::audit::{Finding, Report};
+use ipam::audit::{CONFIRM_SECONDS_MIN, Finding, Report};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube_runtime::reflector::ObjectRef;
 use network_objects::block::NOBODY;
-use operator_kit::ErrorChain;
 use operator_kit::controller::Queue;
 use operator_kit::group_commit::CommitError;
 use operator_kit::metrics::Metrics;
+use operator_kit::{ErrorChain, client};
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -25,14 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often; a second pass is late enough to free what the first one found.
-const EVERY: Duration = Duration::from_secs(601);
+/// How often: a second pass is late enough to free what the first one found.
+const EVERY: Duration = Duration::from_secs(CONFIRM_SECONDS_MIN.unsigned_abs() + 1);
 /// The first pass, once what a start brings is over.
 const FIRST_AFTER: Duration = Duration::from_mins(1);
 /// The most findings of a pass that are logged one by one.
 const LOGGED_MAX: usize = 20;
-/// Objects of a page of a list.
-const PAGE_SIZE: u32 = 500;
 
 /// What each claim says to have: address spaces and addresses.
 pub type Told = BTreeMap<ResourceUid, Vec<(String, Address)>>;
@@ -128,9 +127,7 @@ async fn pass(
         .store()
         .state()
         .iter()
-        .filter_map(|claim| {
-            Some((claim.uid()?.parse().ok()?, claim.metadata.deletion_timestamp.is_some()))
-        })
+        .filter_map(|claim| Some((uid(claim.uid())?, claim.metadata.deletion_timestamp.is_some())))
         .collect();
     for report in reports.values_mut() {
         report.findings.retain(|finding| is_lasting(finding, &known));
@@ -176,30 +173,22 @@ async fn owners(world: &World) -> Result<Told, kube::Error> {
         .filter_map(|pool| Some((pool.name_any(), pool.status.as_ref()?.space.clone()?)))
         .collect();
     let api: Api<DeserializeGuard<IPClaim>> = Api::all(world.applier.client());
-    let mut parameters = ListParams::default().limit(PAGE_SIZE);
-    let mut claims = Told::new();
-    loop {
-        let page = api.list(&parameters).await?;
-        for claim in page.items {
-            let claim = match claim.0 {
-                Ok(claim) => claim,
-                Err(invalid) => {
-                    // It is there, whatever it says.
-                    let uid = invalid.metadata.uid.and_then(|uid| uid.parse().ok());
-                    claims.extend(uid.map(|uid| (uid, Vec::new())));
-                    continue;
-                }
-            };
-            let Some(uid) = claim.uid().and_then(|uid| uid.parse().ok()) else { continue };
-            let told = claim.status.iter().flat_map(|status| &status.addresses);
-            let place = |one: &crds::network::ClaimedAddress| {
+    let mut told = Told::new();
+    let take = |claim: Result<IPClaim, InvalidObject>| match claim {
+        Ok(claim) => {
+            let addresses = claim.status.iter().flat_map(|status| &status.addresses);
+            let places = addresses.filter_map(|one| {
                 Some((spaces.get(&one.pool)?.clone(), one.address.parse().ok()?))
-            };
-            claims.insert(uid, told.filter_map(place).collect());
+            });
+            told.extend(uid(claim.uid()).map(|uid| (uid, places.collect())));
         }
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => parameters = parameters.continue_token(&next),
-            None => return Ok(claims),
-        }
-    }
+        // It is there, whatever it says.
+        Err(invalid) => told.extend(uid(invalid.metadata.uid).map(|uid| (uid, Vec::new()))),
+    };
+    client::list_all(&api, take).await?;
+    Ok(told)
+}
+
+fn uid(text: Option<String>) -> Option<ResourceUid> {
+    text?.parse().ok()
 }

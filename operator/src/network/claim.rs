@@ -4,6 +4,7 @@
 //! repaired by the claim's UID in the slot. What several blocks hold for one claim is held until the claim's own status
 //! names all of it.
 
+use super::claimant::{claimant, created, not_allowed};
 use crate::report::Verdict;
 use crate::world::World;
 use calendar::Instant;
@@ -12,7 +13,7 @@ use crds::network::{
     AddressFamily, ClaimExplanation, ClaimPhase, ClaimedAddress, IPClaim, IPClaimStatus, IPPool,
     Isolation, PassedOver,
 };
-use ids::{AccountId, ResourceUid, well_known};
+use ids::{ResourceUid, well_known};
 use ipam::address::{Address, BlockId, Cidr, Family};
 use ipam::plan::{Bound, Claim, Families, Refusal};
 use ipam::strategy::Why;
@@ -123,18 +124,8 @@ struct Wanted {
 
 /// The claim as declared, and the pools it may be served from; or what is missing.
 fn resolve(object: &IPClaim, world: &World, uid: ResourceUid) -> Result<Wanted, Verdict> {
-    let namespace = object.namespace().unwrap_or_default();
-    let Some(tenant) = world.tenant_of_namespace(&namespace) else {
-        let message = format!(
-            "namespace {namespace} belongs to no tenant; create the claim in a project's namespace"
-        );
-        return Err(Verdict::Refused("NotATenantNamespace", message));
-    };
-    let Some(account) = tenant.account_id().and_then(|text| text.parse::<AccountId>().ok()) else {
-        let message = format!("tenant {} has no account yet", tenant.name_any());
-        return Err(Verdict::Waiting("TenantNotReady", message));
-    };
-    let (space, pools) = pools(object, world, &tenant.name_any())?;
+    let (tenant, account) = claimant(object, world)?;
+    let (space, pools) = pools(object, world, &tenant)?;
     has_its_vlan(world, &pools, &tenant)?;
     let refused = |error: Unreadable| Verdict::Refused("InvalidClaim", error.to_string());
     let named = object.spec.address.as_ref();
@@ -142,10 +133,9 @@ fn resolve(object: &IPClaim, world: &World, uid: ResourceUid) -> Result<Wanted, 
     let named = named.map_err(refused)?;
     let families = families(object, &pools, named.map(Address::family));
     let uids = pools.iter().filter_map(|pool| pool.uid()?.parse().ok()).collect();
-    let created = object.creation_timestamp().map_or(Instant::EPOCH, |time| at(time.0));
     let claim = Claim {
         uid,
-        created,
+        created: created(object),
         reference: Arc::from(key_of(object)),
         tenant: account,
         pools: uids,
@@ -158,22 +148,18 @@ fn resolve(object: &IPClaim, world: &World, uid: ResourceUid) -> Result<Wanted, 
     Ok(Wanted { space, pools, claim })
 }
 
-fn at(time: jiff::Timestamp) -> Instant {
-    Instant::from_timestamp(time)
-}
-
 /// Since when the claim says that it waits.
 fn waiting_since(object: &IPClaim) -> Option<Instant> {
     let conditions = &object.status.as_ref()?.conditions;
     let ready = conditions.iter().find(|condition| condition.type_ == status::READY)?;
-    (ready.status == "False").then(|| at(ready.last_transition_time.0))
+    (ready.status == "False").then(|| Instant::from_timestamp(ready.last_transition_time.0))
 }
 
 /// The pools that are named or chosen, ready and open to the tenant, the preferred one first; all of one space.
 fn pools(
     object: &IPClaim,
     world: &World,
-    tenant: &str,
+    tenant: &Tenant,
 ) -> Result<(String, Vec<Arc<IPPool>>), Verdict> {
     let mut pools = match (&object.spec.pool_ref, &object.spec.pool_selector) {
         (Some(name), _) => {
@@ -195,13 +181,10 @@ fn pools(
         let message = "spec.poolSelector: no IPPool has all these labels".to_owned();
         return Err(Verdict::Waiting("PoolNotFound", message));
     }
-    pools.retain(|pool| pool.spec.allows(tenant) && is_kept_for(world, pool, tenant));
+    let name = tenant.name_any();
+    pools.retain(|pool| pool.spec.allows(&name) && is_kept_for(world, pool, &name));
     if pools.is_empty() {
-        // Whose it is else is not this tenant's to know.
-        let message = format!(
-            "the pool is not open to tenant {tenant}; its operator has to add the tenant to spec.allowedTenants"
-        );
-        return Err(Verdict::Waiting("NotAllowed", message));
+        return Err(not_allowed(tenant));
     }
     pools.retain(|pool| pool.meta().deletion_timestamp.is_none());
     pools.sort_by_cached_key(|pool| (Reverse(pool.spec.priority.unwrap_or(0)), pool.name_any()));

@@ -48,15 +48,12 @@ pub async fn reconcile(object: Arc<Prefix>, world: Arc<World>) -> Result<Outcome
     let verdict = match settle(&object, &world, uid, &mut status).await? {
         Ok(cidr) => {
             describe(&object, &world, &cidr, &mut status);
-            Verdict::Ready("Booked", format!("{cidr} is booked in {}", parent_text(&status)))
+            let parent = status.parent.as_deref().unwrap_or_default();
+            Verdict::Ready("Booked", format!("{cidr} is booked in {parent}"))
         }
         Err(verdict) => verdict,
     };
     report(&object, &world, status, &verdict).await
-}
-
-fn parent_text(status: &PrefixStatus) -> String {
-    status.parent.clone().unwrap_or_default()
 }
 
 /// What a prefix has of its parent.

@@ -17,7 +17,7 @@ use operator_kit::group_commit::{CommitError, Decision, GroupCommit, Ledger, Obj
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use table::Table;
+use table::{Shape, Table};
 
 /// Why a place was not booked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,11 @@ pub enum Refused {
     /// The parent is being removed.
     #[error("the parent {0} is being removed; name another")]
     ParentGoes(String),
+    /// A space has no network of its own to carve from.
+    #[error(
+        "the parent {0} is an AddressSpace, from which nothing can be carved; name the network with cidr"
+    )]
+    NothingToCarve(String),
     /// Not as the tree is.
     #[error("{refused}{}", other.as_ref().map(|name| format!(" (Prefix {name})")).unwrap_or_default())]
     Tree {
@@ -290,10 +295,12 @@ fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Result<Option<Cidr>, Refused> 
     let after = match &ask.want {
         Want::Place(cidr) if before.is_none() => Some(shape.place(ask.uid, *cidr).map_err(named)?),
         Want::Place(cidr) => Some(shape.replace(ask.uid, *cidr).map_err(named)?),
-        Want::Carve(length) => {
-            let carving = parent.carving();
-            Some(shape.carve(ask.uid, *length, carving).map_err(named)?)
-        }
+        Want::Carve(length) => match &mut shape {
+            Shape::Node(node) => {
+                Some(node.carve(ask.uid, *length, parent.carving()).map_err(named)?)
+            }
+            Shape::Roots(_) => return Err(Refused::NothingToCarve(ask.parent.clone())),
+        },
         Want::Pool(_) | Want::Release | Want::Find => before,
     };
     if let (Some(cidr), Some(pool)) = (after, after.and_then(|cidr| pool_within(parent, &cidr))) {

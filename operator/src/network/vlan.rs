@@ -1,10 +1,10 @@
 //! VLAN → an id of a pool, told in its status; given back before the object goes.
 
+use super::claimant::{claimant, created, not_allowed};
 use crate::report::Verdict;
 use crate::world::World;
-use calendar::Instant;
 use crds::network::{ClaimPhase, VLAN, VLANPool, VLANStatus};
-use ids::{AccountId, ResourceUid, well_known};
+use ids::{ResourceUid, well_known};
 use ipam::vlan::{VlanClaim, VlanId, VlanRefusal, VlanVerdict};
 use kube::{Resource, ResourceExt};
 use operator_kit::apply::ApplyError;
@@ -69,17 +69,7 @@ type Wanted = (VlanClaim, Vec<Arc<VLANPool>>);
 
 /// The claim as declared, and the pools it may be served from, the preferred one first; or what is missing.
 fn resolve(object: &VLAN, world: &World, uid: ResourceUid) -> Result<Wanted, Verdict> {
-    let namespace = object.namespace().unwrap_or_default();
-    let Some(tenant) = world.tenant_of_namespace(&namespace) else {
-        let message = format!(
-            "namespace {namespace} belongs to no tenant; create the VLAN in a project's namespace"
-        );
-        return Err(Verdict::Refused("NotATenantNamespace", message));
-    };
-    let Some(account) = tenant.account_id().and_then(|text| text.parse::<AccountId>().ok()) else {
-        let message = format!("tenant {} has no account yet", tenant.name_any());
-        return Err(Verdict::Waiting("TenantNotReady", message));
-    };
+    let (tenant, account) = claimant(object, world)?;
     let id = match object.spec.id.map(|id| u16::try_from(id).map(VlanId::new)) {
         None => None,
         Some(Ok(Ok(id))) => Some(id),
@@ -100,18 +90,12 @@ fn resolve(object: &VLAN, world: &World, uid: ResourceUid) -> Result<Wanted, Ver
     }
     pools.retain(|pool| pool.spec.allows(&tenant.name_any()));
     if pools.is_empty() {
-        let message = format!(
-            "the pool is not open to tenant {}; its operator has to add the tenant to spec.allowedTenants",
-            tenant.name_any()
-        );
-        return Err(Verdict::Waiting("NotAllowed", message));
+        return Err(not_allowed(&tenant));
     }
     agree(object, world, &mut pools)?;
     pools.sort_by_cached_key(|pool| pool.name_any());
-    let created = object.creation_timestamp();
-    let created = created.map_or(Instant::EPOCH, |time| Instant::from_timestamp(time.0));
     let reference = Arc::from(key_of(object));
-    Ok((VlanClaim { uid, created, reference, tenant: account, id }, pools))
+    Ok((VlanClaim { uid, created: created(object), reference, tenant: account, id }, pools))
 }
 
 /// A VLAN that reaches a prefix is in the prefix's zone.

@@ -37,7 +37,7 @@ pub fn view(host: &PhysicalMachine) -> Host {
 }
 
 /// Adds a share to what is promised.
-pub fn promise(allocated: &mut Amounts, share: &Amounts) {
+fn promise(allocated: &mut Amounts, share: &Amounts) {
     for (resource, amount) in share {
         match allocated.get_mut(resource) {
             Some(sum) => *sum = sum.saturating_add(*amount),

@@ -59,6 +59,7 @@ fn commit(objects: &mut Objects<PhysicalMachine>, asks: &[Ask]) -> Vec<String> {
     let host = |decision: Decision<Answer>| match decision.answer {
         Answer::Booked(place) => place.host,
         Answer::NoRoom(_) => "no room".to_owned(),
+        Answer::Released => "released".to_owned(),
     };
     plan.decisions.into_iter().map(host).collect()
 }

@@ -37,19 +37,6 @@ impl Shape {
             Self::Roots(roots) => roots.replace(uid, cidr),
         }
     }
-
-    /// Books any network of a length; a space has nothing to carve from.
-    pub fn carve(
-        &mut self,
-        uid: ResourceUid,
-        length: u8,
-        carving: Carving,
-    ) -> Result<Cidr, TreeRefused> {
-        match self {
-            Self::Node(node) => node.carve(uid, length, carving),
-            Self::Roots(roots) => roots.place_of(uid).ok_or(TreeRefused::TooManyChildren),
-        }
-    }
 }
 
 /// An object with a table.
