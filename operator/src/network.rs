@@ -20,12 +20,12 @@ use crds::network::{
     AddressSpace, ClaimPhase, IPClaim, IPPool, IPPoolStatus, Prefix, PrefixStatus, SecurityZone,
     VLAN, VLANPool,
 };
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube_runtime::reflector::ObjectRef;
 use operator_kit::ErrorChain;
 use operator_kit::controller::{Controller, Queue, Wiring};
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 /// Claims worked on at once: as many as one write of a block is worth.
 const CLAIMS_AT_ONCE: u16 = 128;
@@ -65,7 +65,9 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
             let told = pool.status.as_ref().and_then(|status| status.zone.as_ref());
             told == Some(&name) || pool.spec.zone_ref.as_ref().is_some_and(|zone| zone.name == name)
         };
-        push_pools(&near, &queue, is_in);
+        if let Some(world) = near.upgrade() {
+            world.pools.push_where(&queue, is_in);
+        }
     });
     let (near, queue) = (Arc::downgrade(world), claims);
     world.namespaces.on_change(move |namespace| {
@@ -78,10 +80,22 @@ pub fn register(world: &Arc<World>, wiring: &Wiring<World>) -> Vec<Controller> {
     let (vlans, vlan) = wiring.controller("vlan", &world.vlan_claims, vlan::reconcile);
     vlan_events(world, &vlan_pools, &vlans);
     let (zones, zone) = counted.controller("security-zone", &world.zones, zone::reconcile);
-    zone_events(world, &zones);
+    let (fences, fence) = wiring.controller("fence", &world.namespaces, zone::fence::reconcile);
+    zone_events(world, &zones, &fences);
     let audit = audit::run(world, pools.clone(), wiring.stop().clone());
     let housekeeping = housekeeping::run(world, pools, wiring.stop().clone());
-    vec![claim, pool, prefix, space, vlan_pool, vlan, zone, Box::pin(audit), Box::pin(housekeeping)]
+    vec![
+        claim,
+        pool,
+        prefix,
+        space,
+        vlan_pool,
+        vlan,
+        zone,
+        fence,
+        Box::pin(audit),
+        Box::pin(housekeeping),
+    ]
 }
 
 /// What a prefix is goes down the tree, what is used of it goes up.
@@ -113,15 +127,13 @@ fn tree_events(
     world.prefixes.on_change_of(inherited, move |prefix| {
         let Some(world) = near.upgrade() else { return };
         let name = prefix.name_any();
-        push_pools(&near, &queues.1, |pool| pool.spec.prefix_ref.name == name);
+        world.pools.push_where(&queues.1, |pool| pool.spec.prefix_ref.name == name);
         let is_below = |child: &Prefix| {
             let chooses = child.spec.parent_selector.as_ref();
             child.parent() == Some(name.as_str())
                 || chooses.is_some_and(|selector| selector.matches(prefix.labels()))
         };
-        for child in world.prefixes.store().state_filter(is_below) {
-            queues.0.push(ObjectRef::from_obj(child.as_ref()));
-        }
+        world.prefixes.push_where(&queues.0, is_below);
     });
     let (near, queue) = (Arc::downgrade(world), prefixes.clone());
     let roots = |space: &AddressSpace| {
@@ -133,9 +145,7 @@ fn tree_events(
         let is_root = |prefix: &Prefix| {
             prefix.spec.space_ref.as_ref().is_some_and(|space| space.name == name)
         };
-        for root in world.prefixes.store().state_filter(is_root) {
-            queue.push(ObjectRef::from_obj(root.as_ref()));
-        }
+        world.prefixes.push_where(&queue, is_root);
     });
     let queues = (prefixes.clone(), spaces.clone());
     let counts = |pool: &IPPool| {
@@ -152,40 +162,58 @@ fn tree_events(
     });
 }
 
-/// A zone's policies follow its networks, who uses it, and what somebody else did to them.
-fn zone_events(world: &Arc<World>, zones: &Queue<SecurityZone>) {
+/// A namespace's fence follows the zones it uses, their networks and trust, and what somebody else did to it; a zone tells of
+/// its fences.
+fn zone_events(world: &Arc<World>, zones: &Queue<SecurityZone>, fences: &Queue<Namespace>) {
+    let (near, queue) = (Arc::downgrade(world), fences.clone());
+    let fence_all = move || {
+        if let Some(world) = near.upgrade() {
+            world.namespaces.push_all(&queue);
+        }
+    };
     let (near, queue) = (Arc::downgrade(world), zones.clone());
-    let push_all = move || {
+    let tell_all = move || {
         if let Some(world) = near.upgrade() {
             world.zones.push_all(&queue);
         }
     };
-    let push = push_all.clone();
+    let fence = fence_all.clone();
     // Trust is between zones: a change of one concerns all.
-    world.zones.on_change_of(|zone| zone.metadata.generation, move |_| push());
-    let push = push_all.clone();
+    world.zones.on_change_of(|zone| zone.metadata.generation, move |_| fence());
+    let (fence, tell) = (fence_all.clone(), tell_all.clone());
     let networks = |prefix: &Prefix| {
         let told = |status: &PrefixStatus| (status.cidr.clone(), status.zone.clone());
-        (prefix.status.as_ref().map(told), prefix.metadata.deletion_timestamp.is_some())
+        prefix.status.as_ref().map(told)
     };
-    world.prefixes.on_change_of(networks, move |_| push());
-    let push = push_all.clone();
+    world.prefixes.on_change_of(networks, move |_| {
+        fence();
+        tell();
+    });
+    let (fence, tell) = (fence_all, tell_all.clone());
+    let zone_of = |pool: &IPPool| pool.status.as_ref().and_then(|status| status.zone.clone());
+    world.pools.on_change_of(zone_of, move |_| {
+        fence();
+        tell();
+    });
+    let (queue, tell) = (fences.clone(), tell_all);
     world.policies.on_change(move |policy| {
         if policy.name_any() == zone::policy::NAME {
-            push();
+            queue.push(ObjectRef::new(&policy.namespace().unwrap_or_default()));
+            tell();
         }
     });
+    let queue = fences.clone();
     let zone_of = |vlan: &VLAN| vlan.status.as_ref().and_then(|status| status.zone.clone());
-    world.vlan_claims.on_change_of(zone_of, move |_| push_all());
-    let (near, queue) = (Arc::downgrade(world), zones.clone());
-    let seen = Mutex::new(BTreeSet::new());
-    world.claims.on_change(move |claim| {
-        let pools =
-            zone::first_uses(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), claim);
-        let Some(world) = near.upgrade() else { return };
-        for zone in pools.iter().filter_map(|pool| zone::zone_of(&world, pool)) {
-            queue.push(ObjectRef::new(&zone));
-        }
+    world.vlan_claims.on_change_of(zone_of, move |vlan| {
+        queue.push(ObjectRef::new(&vlan.namespace().unwrap_or_default()));
+    });
+    let queue = fences.clone();
+    let pools = |claim: &IPClaim| -> Vec<String> {
+        let addresses = claim.status.iter().flat_map(|status| &status.addresses);
+        addresses.map(|address| address.pool.clone()).collect()
+    };
+    world.claims.on_change_of(pools, move |claim| {
+        queue.push(ObjectRef::new(&claim.namespace().unwrap_or_default()));
     });
 }
 
@@ -196,11 +224,7 @@ fn vlan_events(world: &Arc<World>, pools: &Queue<VLANPool>, vlans: &Queue<VLAN>)
         let is_unbound = |vlan: &VLAN| {
             vlan.status.as_ref().and_then(|status| status.phase) != Some(ClaimPhase::Bound)
         };
-        let mut unbound = world.vlan_claims.store().state_filter(is_unbound);
-        unbound.sort_by_cached_key(|vlan| (vlan.creation_timestamp(), vlan.uid()));
-        for vlan in unbound {
-            queue.push(ObjectRef::from_obj(vlan.as_ref()));
-        }
+        world.vlan_claims.push_oldest_first(queue, is_unbound);
     };
     let (near, queue) = (Arc::downgrade(world), vlans.clone());
     let room = |pool: &VLANPool| {
@@ -220,17 +244,8 @@ fn vlan_events(world: &Arc<World>, pools: &Queue<VLANPool>, vlans: &Queue<VLAN>)
     let (near, queue) = (Arc::downgrade(world), pools.clone());
     world.fabrics.on_change(move |fabric| {
         let (name, Some(world)) = (fabric.name_any(), near.upgrade()) else { return };
-        for pool in world.vlan_pools.store().state_filter(|pool| pool.spec.fabric == name) {
-            queue.push(ObjectRef::from_obj(pool.as_ref()));
-        }
+        world.vlan_pools.push_where(&queue, |pool| pool.spec.fabric == name);
     });
-}
-
-fn push_pools(world: &Weak<World>, pools: &Queue<IPPool>, is_meant: impl Fn(&IPPool) -> bool) {
-    let Some(world) = world.upgrade() else { return };
-    for pool in world.pools.store().state_filter(is_meant) {
-        pools.push(ObjectRef::from_obj(pool.as_ref()));
-    }
 }
 
 /// Claims of a pool that have nothing yet get another try when the pool changes, the oldest first.
@@ -243,11 +258,7 @@ fn push_unbound(world: &Weak<World>, pool: &IPPool, claims: &Queue<IPClaim>) {
             claim.spec.pool_selector.as_ref().is_some_and(|one| one.matches(pool.labels()));
         is_bound != Some(ClaimPhase::Bound) && (names || chooses)
     };
-    let mut unbound = world.claims.store().state_filter(is_meant);
-    unbound.sort_by_cached_key(|claim| (claim.creation_timestamp(), claim.uid()));
-    for claim in unbound {
-        claims.push(ObjectRef::from_obj(claim.as_ref()));
-    }
+    world.claims.push_oldest_first(claims, is_meant);
 }
 
 /// What is tried again by itself the next time.

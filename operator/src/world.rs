@@ -10,6 +10,7 @@ use crate::network::addresses::Addresses;
 use crate::network::audit::Audits;
 use crate::network::tree::Tree;
 use crate::network::vlans::Vlans;
+use crate::network::zone::fence::Repairs;
 use crate::{network, tenancy};
 use crds::network::{
     AddressSpace, IPBlock, IPClaim, IPPool, Prefix, SecurityZone, VLAN, VLANFabric, VLANPool,
@@ -84,7 +85,9 @@ pub struct World {
     pub addresses: Addresses,
     /// What was found when addresses were last audited.
     pub audits: Audits,
-    /// Claims that the above wakes.
+    /// Fences that were put right, and not told of yet.
+    pub repairs: Repairs,
+    /// Claims that the writer of addresses wakes.
     woken: Arc<OnceLock<Queue<IPClaim>>>,
     /// Connections to providers.
     pub providers: Providers,
@@ -139,6 +142,7 @@ impl World {
             vlans,
             addresses,
             audits: Audits::new(metrics),
+            repairs: Repairs::default(),
             woken,
             applier,
             reporter: Reporter::new(client, well_known::OPERATOR_MANAGER, fence),
@@ -272,9 +276,5 @@ fn push_unplaced(world: &std::sync::Weak<World>, machines: &Queue<VirtualMachine
     let is_unplaced = |machine: &VirtualMachine| {
         machine.status.as_ref().is_none_or(|status| status.host.is_none())
     };
-    let mut unplaced = world.machines.store().state_filter(is_unplaced);
-    unplaced.sort_by_cached_key(|machine| machine.creation_timestamp());
-    for machine in unplaced {
-        machines.push(ObjectRef::from_obj(machine.as_ref()));
-    }
+    world.machines.push_oldest_first(machines, is_unplaced);
 }

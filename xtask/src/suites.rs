@@ -18,9 +18,18 @@ struct Suite {
 
 /// From the quickest to refute a change to the slowest. All are picked from the whole workspace, so that dependencies are
 /// built with the same features, once.
-const SUITES: [Suite; 13] = [
+const SUITES: [Suite; 14] = [
     Suite { name: "pure and unit", arguments: &["--lib", "--bins"], needs: &[] },
-    Suite { name: "command line", arguments: &["--test", "rate", "--test", "server"], needs: &[] },
+    Suite {
+        name: "models",
+        arguments: &["--test", "model", "--test", "waiting", "--test", "extremes"],
+        needs: &[],
+    },
+    Suite {
+        name: "command line",
+        arguments: &["--test", "rate", "--test", "server", "--test", "network"],
+        needs: &[],
+    },
     Suite { name: "oracle", arguments: &["--test", "oracle"], needs: &[] },
     Suite { name: "usage log", arguments: &["--test", "exactly_once"], needs: &[Part::Postgres] },
     Suite { name: "providers", arguments: &["--test", "contract"], needs: &[Part::Libvirt] },
@@ -32,7 +41,7 @@ const SUITES: [Suite; 13] = [
         ],
         needs: &[Part::Kubernetes, Part::Postgres, Part::Libvirt],
     },
-    Suite { name: "network", arguments: &["--test", "network"], needs: &[Part::Kubernetes] },
+    Suite { name: "network", arguments: &["--test", "addresses"], needs: &[Part::Kubernetes] },
     Suite {
         name: "billing",
         arguments: &["--test", "billing"],
@@ -55,6 +64,11 @@ const SUITES: [Suite; 13] = [
         needs: &[Part::Helm, Part::Node],
     },
 ];
+
+/// Whether a suite runs the test target of this name.
+pub fn runs(target: &str) -> bool {
+    SUITES.iter().any(|suite| suite.arguments.contains(&target))
+}
 
 /// What a suite came to.
 struct Tally {

@@ -67,7 +67,20 @@ fn dependencies() -> Result<Vec<String>> {
         let uses = uses.filter_map(|one| text(one, "name").map(str::to_owned)).collect();
         packages.insert(text(package, "name").unwrap_or_default().to_owned(), uses);
     }
-    Ok(judge(&packages))
+    let mut findings = judge(&packages);
+    findings.extend(untested(&metadata, crate::suites::runs));
+    Ok(findings)
+}
+
+/// Test targets that no suite runs: a test that nobody runs proves nothing.
+fn untested(metadata: &Value, is_run: impl Fn(&str) -> bool) -> Vec<String> {
+    let targets = list(metadata, "packages").flat_map(|package| list(package, "targets"));
+    let is_test = |target: &&Value| list(target, "kind").any(|kind| kind.as_str() == Some("test"));
+    let names = targets.filter(is_test).filter_map(|target| text(target, "name"));
+    names
+        .filter(|name| !is_run(name))
+        .map(|name| format!("test target {name}: no suite of `cargo xtask test` runs it"))
+        .collect()
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
@@ -160,6 +173,16 @@ mod tests {
             })
             .collect();
         judge(&packages)
+    }
+
+    #[test]
+    fn a_test_that_no_suite_runs_is_found() {
+        let target = |kind: &str, name: &str| serde_json::json!({"kind": [kind], "name": name});
+        let targets = [target("test", "run"), target("test", "forgotten"), target("lib", "other")];
+        let metadata = serde_json::json!({"packages": [{"name": "p", "targets": targets}]});
+        let findings = untested(&metadata, |name| name == "run");
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].contains("forgotten"), "{findings:?}");
     }
 
     #[test]

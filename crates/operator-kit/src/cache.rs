@@ -132,19 +132,30 @@ where
         }
     }
 
-    /// Asks for a pass over every object in `namespace`.
-    pub fn push_in(&self, namespace: &str, queue: &Queue<K>) {
-        let is_in = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
-        for object in self.store.state_filter(is_in) {
+    /// Asks for a pass over every object that is meant.
+    pub fn push_where(&self, queue: &Queue<K>, is_meant: impl Fn(&K) -> bool) {
+        for object in self.store.state_filter(is_meant) {
             queue.push(ObjectRef::from_obj(object.as_ref()));
         }
     }
 
-    /// Asks for a pass over every object.
-    pub fn push_all(&self, queue: &Queue<K>) {
-        for object in self.store.state() {
+    /// The same, the oldest first: for those that wait for the same thing.
+    pub fn push_oldest_first(&self, queue: &Queue<K>, is_meant: impl Fn(&K) -> bool) {
+        let mut meant = self.store.state_filter(is_meant);
+        meant.sort_by_cached_key(|object| (object.creation_timestamp(), object.uid()));
+        for object in meant {
             queue.push(ObjectRef::from_obj(object.as_ref()));
         }
+    }
+
+    /// Asks for a pass over every object in `namespace`.
+    pub fn push_in(&self, namespace: &str, queue: &Queue<K>) {
+        self.push_where(queue, |object| object.meta().namespace.as_deref() == Some(namespace));
+    }
+
+    /// Asks for a pass over every object.
+    pub fn push_all(&self, queue: &Queue<K>) {
+        self.push_where(queue, |_| true);
     }
 
     fn take(&self, event: Event<DeserializeGuard<K>>, writer: &mut reflector::store::Writer<K>) {

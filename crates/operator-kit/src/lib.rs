@@ -21,6 +21,7 @@ pub mod program;
 pub mod random;
 pub mod secret;
 pub mod status;
+pub mod words;
 
 pub use apply::Applier;
 pub use clock::{Clock, SystemClock};

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube_runtime::reflector::ObjectRef;
 use network_objects::block::NOBODY;
 use operator_kit::controller::Queue;
 use operator_kit::group_commit::CommitError;
@@ -108,9 +107,7 @@ pub fn run(
                     tracing::warn!(error = %ErrorChain(&error), "the audit of addresses was not made");
                 }
             }
-            for pool in world.pools.store().state() {
-                pools.push(ObjectRef::from_obj(pool.as_ref()));
-            }
+            world.pools.push_all(&pools);
         }
         "audit of addresses"
     }

@@ -5,7 +5,7 @@
 //! names all of it.
 
 use super::claimant::{claimant, created, not_allowed};
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use calendar::Instant;
 use crds::Tenant;
@@ -24,7 +24,7 @@ use operator_kit::apply::ApplyError;
 use operator_kit::cache::key_of;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
-use operator_kit::status::{self, ReportError};
+use operator_kit::status;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,12 +42,9 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold IPClaim")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on IPClaim")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of IPClaim")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// How often a claim that waits asks again, should nobody wake it.
@@ -95,7 +92,9 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
         }
         Ok(wanted) => serve(&object, &world, wanted, &mut status).await?,
     };
-    report(&object, &world, status.clone(), &verdict).await?;
+    let is_bound = matches!(verdict, Verdict::Ready(..));
+    status.phase = Some(if is_bound { ClaimPhase::Bound } else { ClaimPhase::Pending });
+    tell(&world, object.as_ref(), object.status.as_ref(), status.clone(), &verdict).await?;
     if is_spread(&status) {
         world.addresses.publish(uid).await?;
     }
@@ -103,9 +102,8 @@ pub async fn reconcile(object: Arc<IPClaim>, world: Arc<World>) -> Result<Outcom
 }
 
 fn is_ready(pool: &IPPool) -> bool {
-    let conditions = pool.status.iter().flat_map(|status| &status.conditions);
     pool.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|one| one.type_ == status::READY && one.status == "True")
+        && pool.status.as_ref().is_some_and(|status| status::is_ready(&status.conditions))
 }
 
 /// Whether more than one object says what the claim has.
@@ -150,8 +148,7 @@ fn resolve(object: &IPClaim, world: &World, uid: ResourceUid) -> Result<Wanted, 
 
 /// Since when the claim says that it waits.
 fn waiting_since(object: &IPClaim) -> Option<Instant> {
-    let conditions = &object.status.as_ref()?.conditions;
-    let ready = conditions.iter().find(|condition| condition.type_ == status::READY)?;
+    let ready = status::find(&object.status.as_ref()?.conditions, status::READY)?;
     (ready.status == "False").then(|| Instant::from_timestamp(ready.last_transition_time.0))
 }
 
@@ -338,21 +335,4 @@ fn explanation(why: &Why) -> ClaimExplanation {
             })
             .collect(),
     }
-}
-
-async fn report(
-    object: &IPClaim,
-    world: &World,
-    mut status: IPClaimStatus,
-    verdict: &Verdict,
-) -> Result<(), Error> {
-    let generation = object.metadata.generation;
-    let is_bound = matches!(verdict, Verdict::Ready(..));
-    status.phase = Some(if is_bound { ClaimPhase::Bound } else { ClaimPhase::Pending });
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
-    let after = serde_json::to_value(status)?;
-    world.reporter.report(object, &before, &after).await?;
-    Ok(())
 }

@@ -7,7 +7,6 @@ use crate::world::World;
 use crds::network::{IPPool, VLANPool};
 use ids::ResourceUid;
 use kube::ResourceExt;
-use kube_runtime::reflector::ObjectRef;
 use operator_kit::controller::Queue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -48,8 +47,6 @@ pub fn run(
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             let freed = world.addresses.tick().await;
             super::tried_again("rested addresses could not be freed", freed);
-            let swept = super::zone::sweep(&world).await;
-            super::tried_again("policies without a zone could not be removed", swept);
             for pool in world.vlan_pools.store().state_filter(rests_enough(&world)) {
                 let freed = world.vlans.tick(&pool.name_any()).await;
                 super::tried_again("rested VLAN ids could not be freed", freed);
@@ -61,9 +58,7 @@ pub fn run(
                     .and_then(|uid| uid.parse::<ResourceUid>().ok())
                     .is_some_and(|uid| changed.contains(&uid))
             };
-            for pool in world.pools.store().state_filter(is_meant) {
-                pools.push(ObjectRef::from_obj(pool.as_ref()));
-            }
+            world.pools.push_where(&pools, is_meant);
         }
         "addresses' housekeeping"
     }

@@ -3,7 +3,7 @@
 use super::addresses::Standing;
 use super::audit::Audited;
 use super::tree::{Parent, Want};
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::network::{
     AddressFamily, IPPool, IPPoolStatus, Isolation, PoolScores, Prefix, PrefixRole,
@@ -17,7 +17,7 @@ use network_objects::text::Unreadable;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
-use operator_kit::status::{self, Change, ReportError, Truth};
+use operator_kit::status::{self, Change, Truth};
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -32,12 +32,9 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold IPPool")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on IPPool")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of IPPool")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// The condition that says whether slots, claims and counters agree.
@@ -60,7 +57,7 @@ pub async fn reconcile(object: Arc<IPPool>, world: Arc<World>) -> Result<Outcome
             Ok(()) => declare(&object, &world, resolved, &mut status).await?,
         },
     };
-    report(&object, &world, status, verdict).await
+    Ok(tell(&world, object.as_ref(), object.status.as_ref(), status, &verdict).await?)
 }
 
 /// Keeps the pool's ranges apart from what else is in the prefix.
@@ -95,7 +92,7 @@ async fn declare(
             let audited = world.audits.of(&resolved.space);
             status.space = Some(resolved.space);
             status.zone = resolved.zone;
-            tell(status, &standing);
+            describe(status, &standing);
             tell_audit(object, world, status, audited);
             ready(object, &standing)
         }
@@ -151,23 +148,24 @@ fn resolve(object: &IPPool, world: &World, uid: ResourceUid) -> Result<Resolved,
     Ok(Resolved { space, zone, family: cidr.family(), pool })
 }
 
-/// The prefix's zone, with which the pool's own word has to agree.
+/// A pool is in its prefix's zone, with which its own word has to agree.
 fn agreed_zone(
     object: &IPPool,
     prefix: &Prefix,
     zone: Option<String>,
 ) -> Result<Option<String>, Verdict> {
-    let own = object.spec.zone_ref.as_ref().map(|zone| zone.name.clone());
-    if let (Some(own), Some(zone)) = (&own, &zone)
-        && own != zone
-    {
-        let message = format!(
-            "spec.zoneRef.name: is {own}, but Prefix {} is in zone {zone}; leave it out or name that zone",
-            prefix.name_any()
-        );
-        return Err(Verdict::Refused("ZoneMismatch", message));
+    let own = object.spec.zone_ref.as_ref().map(|zone| zone.name.as_str());
+    match own {
+        Some(own) if zone.as_deref() != Some(own) => {
+            let place = zone.map_or_else(|| "no zone".to_owned(), |zone| format!("zone {zone}"));
+            let message = format!(
+                "spec.zoneRef.name: is {own}, but Prefix {} is in {place}; leave it out",
+                prefix.name_any()
+            );
+            Err(Verdict::Refused("ZoneMismatch", message))
+        }
+        Some(_) | None => Ok(zone),
     }
-    Ok(zone.or(own))
 }
 
 fn ready(object: &IPPool, standing: &Standing) -> Verdict {
@@ -175,11 +173,8 @@ fn ready(object: &IPPool, standing: &Standing) -> Verdict {
     let (reason, message) = if object.spec.disabled == Some(true) {
         ("Disabled", "spec.disabled: nothing new is handed out".to_owned())
     } else if counts.out_of_range > 0 {
-        let message = format!(
-            "{} addresses that claims hold are no longer in the pool's ranges; they stay until they are released",
-            counts.out_of_range
-        );
-        ("OutOfRange", message)
+        let message = "claims hold addresses that are no longer in the pool's ranges; they stay until they are released";
+        ("OutOfRange", message.to_owned())
     } else if counts.free == 0 {
         ("Exhausted", "every address is taken; claims wait".to_owned())
     } else {
@@ -188,7 +183,7 @@ fn ready(object: &IPPool, standing: &Standing) -> Verdict {
     Verdict::Ready(reason, message)
 }
 
-fn tell(status: &mut IPPoolStatus, standing: &Standing) {
+fn describe(status: &mut IPPoolStatus, standing: &Standing) {
     let counts = &standing.counts;
     status.generation = status.generation.max(i64::try_from(standing.generation).ok());
     status.total = Some(counts.total.to_string());
@@ -219,13 +214,15 @@ fn tell_audit(object: &IPPool, world: &World, status: &mut IPPoolStatus, audited
     let (truth, reason, message) = if audited.findings == 0 {
         let generation = i64::try_from(audited.generation).ok();
         status.audited_generation = status.audited_generation.max(generation);
-        (Truth::True, "Matches", "slots, claims and counters agreed when last compared".to_owned())
+        (
+            Truth::True,
+            "Matches",
+            "slots and claims agreed when last compared, and what is counted with a recount"
+                .to_owned(),
+        )
     } else {
-        let message = format!(
-            "{} slots, claims or counters of the address space do not agree; kubectl freehold network audit names them",
-            audited.findings
-        );
-        (Truth::False, "Differs", message)
+        let message = "slots and claims of the address space do not agree; kubectl freehold network audit names them";
+        (Truth::False, "Differs", message.to_owned())
     };
     let change = Change { type_: AUDITED, status: truth, reason, message };
     let (generation, now) = (object.metadata.generation, world.clock.now());
@@ -240,25 +237,11 @@ async fn remove(
 ) -> Result<Outcome, Error> {
     let live = world.addresses.drop_pool(uid).await?;
     if live > 0 {
-        let message = format!("{live} addresses are held by claims; delete those first");
-        return report(object, world, status, Verdict::Waiting("InUse", message)).await;
+        let message = "claims hold addresses of it; delete those first".to_owned();
+        let verdict = Verdict::Waiting("InUse", message);
+        return Ok(tell(world, object, object.status.as_ref(), status, &verdict).await?);
     }
     world.tree.release(uid).await?;
     world.applier.remove_finalizer(object, well_known::POOL_FINALIZER).await?;
     Ok(Outcome::Converged)
-}
-
-async fn report(
-    object: &IPPool,
-    world: &World,
-    mut status: IPPoolStatus,
-    verdict: Verdict,
-) -> Result<Outcome, Error> {
-    let generation = object.metadata.generation;
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
-    let after = serde_json::to_value(status)?;
-    world.reporter.report(object, &before, &after).await?;
-    Ok(verdict.outcome())
 }

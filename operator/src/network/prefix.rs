@@ -1,18 +1,18 @@
 //! Prefix → its place in its parent, then what it says about itself and what is below it.
 
-use super::tree::{Parent, Want};
-use crate::report::Verdict;
+use super::tree::{Parent, Want, booked};
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::network::{IPPool, NetworkClass, Prefix, PrefixRole, PrefixStatus};
 use ids::{ResourceUid, well_known};
-use ipam::address::{AddressRange, AddressSet, Cidr, Class};
+use ipam::address::{AddressSet, Cidr, Class};
 use ipam::pool::PerMille;
 use ipam::space::{fragmentation, free_by_size};
 use kube::ResourceExt;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
-use operator_kit::status::ReportError;
+use operator_kit::words::named;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -27,12 +27,9 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold Prefix")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on Prefix")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of Prefix")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// One pass.
@@ -53,7 +50,7 @@ pub async fn reconcile(object: Arc<Prefix>, world: Arc<World>) -> Result<Outcome
         }
         Err(verdict) => verdict,
     };
-    report(&object, &world, status, &verdict).await
+    Ok(tell(&world, object.as_ref(), object.status.as_ref(), status, &verdict).await?)
 }
 
 /// What a prefix has of its parent.
@@ -72,15 +69,15 @@ async fn settle(
     uid: ResourceUid,
     status: &mut PrefixStatus,
 ) -> Result<Result<Cidr, Verdict>, Error> {
-    let mut refused =
-        Verdict::Waiting("ParentNotFound", "no Prefix has all these labels".to_owned());
+    // What a parent without room says goes before what one says that will not do.
+    let (mut refused, mut is_full) = (None, None);
     let is_free = object.spec.parent_selector.is_some() && object.parent().is_none();
     let booked = if is_free { world.tree.parent_of(uid).await? } else { None };
     for inherited in parents(object, world, booked.as_deref()) {
         let inherited = match inherited.and_then(|inherited| agree(object, inherited)) {
             Ok(inherited) => inherited,
             Err(verdict) => {
-                refused = verdict;
+                refused.get_or_insert(verdict);
                 continue;
             }
         };
@@ -104,10 +101,16 @@ async fn settle(
             }
             Ok(None) => {}
             // What others give back later is seen by the next pass; it is an event of the parent too.
-            Err(why) => refused = Verdict::Waiting("NotBooked", format!("spec: {why}")),
+            Err(why) => {
+                is_full = Some(Verdict::Waiting("NotBooked", format!("spec: {why}")));
+            }
         }
     }
-    Ok(Err(refused))
+    let nobody = || {
+        let message = "spec.parentSelector: no Container has all these labels".to_owned();
+        Verdict::Waiting("ParentNotFound", message)
+    };
+    Ok(Err(is_full.or(refused).unwrap_or_else(nobody)))
 }
 
 /// The parent that is named or was chosen, or those that may be chosen; the one with the best fit first.
@@ -132,7 +135,9 @@ fn parents(
         (sizes.filter(|size| *size <= length).max().map(std::cmp::Reverse), prefix.name_any())
     };
     let mut candidates = world.prefixes.store().state_filter(|prefix| {
-        selector.matches(prefix.labels()) && prefix.metadata.uid != object.metadata.uid
+        selector.matches(prefix.labels())
+            && prefix.role() == PrefixRole::Container
+            && prefix.metadata.uid != object.metadata.uid
     });
     candidates.sort_by_cached_key(|prefix| {
         let (fit, name) = fit(prefix);
@@ -221,34 +226,21 @@ fn want(object: &Prefix, status: &PrefixStatus) -> Result<Want, Verdict> {
         .as_str()
         .parse()
         .map_err(|refusal| Verdict::Refused("InvalidPrefix", format!("spec.cidr: {refusal}")))?;
-    let outside: Vec<String> =
-        held(status).filter(|(range, _)| !within(range, &cidr)).map(|(_, what)| what).collect();
+    let outside: Vec<String> = booked(&status.children, &status.pools)
+        .filter(|(range, _)| !(cidr.contains(range.first()) && cidr.contains(range.last())))
+        .map(|(_, what)| what)
+        .collect();
     if outside.is_empty() {
         return Ok(Want::Place(cidr));
     }
-    let message = format!("spec.cidr: {cidr} leaves out {}", outside.join(", "));
+    let message = format!("spec.cidr: {cidr} leaves out {}", named(outside));
     Err(Verdict::Refused("InUse", message))
-}
-
-fn within(range: &AddressRange, cidr: &Cidr) -> bool {
-    cidr.contains(range.first()) && cidr.contains(range.last())
-}
-
-/// What is booked in a prefix: ranges and whose they are.
-fn held(status: &PrefixStatus) -> impl Iterator<Item = (AddressRange, String)> {
-    let children = status.children.iter().filter_map(|child| {
-        Some((child.cidr.parse::<Cidr>().ok()?.range(), format!("Prefix {}", child.name)))
-    });
-    let pools = status.pools.iter().flat_map(|pool| {
-        let ranges = pool.ranges.iter().filter_map(|text| text.parse::<AddressRange>().ok());
-        ranges.map(|range| (range, format!("IPPool {}", pool.name)))
-    });
-    children.chain(pools)
 }
 
 /// What people want to know of it: all of it follows from its table and the figures of what is below.
 fn describe(object: &Prefix, world: &World, cidr: &Cidr, status: &mut PrefixStatus) {
-    let taken = AddressSet::union_of(held(status).map(|(range, _)| range));
+    let taken =
+        AddressSet::union_of(booked(&status.children, &status.pools).map(|(range, _)| range));
     let free = AddressSet::union_of([cidr.range()]).without(&taken);
     let free = if object.role() == PrefixRole::Reserved { AddressSet::default() } else { free };
     let by_size = free_by_size(&free);
@@ -289,31 +281,13 @@ async fn remove(
     if !object.finalizers().iter().any(|held| held == well_known::TREE_FINALIZER) {
         return Ok(Outcome::Converged);
     }
-    let held: Vec<String> = held(&status).map(|(_, what)| what).collect();
+    let held: Vec<String> = booked(&status.children, &status.pools).map(|(_, what)| what).collect();
     if !held.is_empty() {
-        let message = format!("{} are in it; delete those first", held.join(", "));
-        return report(object, world, status, &Verdict::Waiting("InUse", message)).await;
+        let message = format!("in it: {}; delete those first", named(held));
+        let verdict = Verdict::Waiting("InUse", message);
+        return Ok(tell(world, object, object.status.as_ref(), status, &verdict).await?);
     }
     world.tree.release(uid).await?;
     world.applier.remove_finalizer(object, well_known::TREE_FINALIZER).await?;
     Ok(Outcome::Converged)
-}
-
-/// Writes all but the tables, which another field manager writes.
-async fn report(
-    object: &Prefix,
-    world: &World,
-    mut status: PrefixStatus,
-    verdict: &Verdict,
-) -> Result<Outcome, Error> {
-    let generation = object.metadata.generation;
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    let own = |status: PrefixStatus| {
-        let (children, pools) = (Vec::new(), Vec::new());
-        serde_json::to_value(PrefixStatus { children, pools, sequence: None, ..status })
-    };
-    let before = own(object.status.clone().unwrap_or_default())?;
-    world.reporter.report(object, &before, &own(status)?).await?;
-    Ok(verdict.outcome())
 }

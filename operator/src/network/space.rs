@@ -1,15 +1,13 @@
 //! AddressSpace: the roots in it are booked in its table; here it says how much there is.
 
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
-use crds::network::{
-    AddressCounts, AddressFamily, AddressSpace, AddressSpaceStatus, IPPool, Prefix, SpaceTotals,
-};
+use crds::network::{AddressCounts, AddressFamily, AddressSpace, IPPool, Prefix, SpaceTotals};
 use ids::well_known;
 use kube::ResourceExt;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
-use operator_kit::status::ReportError;
+use operator_kit::words::named;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -18,24 +16,21 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold AddressSpace")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on AddressSpace")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of AddressSpace")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// One pass.
 pub async fn reconcile(object: Arc<AddressSpace>, world: Arc<World>) -> Result<Outcome, Error> {
     let mut status = object.status.clone().unwrap_or_default();
     let verdict = if object.metadata.deletion_timestamp.is_some() {
-        let roots: Vec<&str> = status.roots.iter().map(|root| root.name.as_str()).collect();
+        let roots: Vec<String> = status.roots.iter().map(|root| root.name.clone()).collect();
         if roots.is_empty() {
             world.applier.remove_finalizer(object.as_ref(), well_known::TREE_FINALIZER).await?;
             return Ok(Outcome::Converged);
         }
-        let message = format!("prefixes {} are in it; delete those first", roots.join(", "));
+        let message = format!("prefixes in it: {}; delete those first", named(roots));
         Verdict::Waiting("InUse", message)
     } else {
         if world.applier.add_finalizers(object.as_ref(), &[well_known::TREE_FINALIZER]).await? {
@@ -44,16 +39,7 @@ pub async fn reconcile(object: Arc<AddressSpace>, world: Arc<World>) -> Result<O
         Verdict::Ready("Open", "takes prefixes".to_owned())
     };
     status.totals = Some(totals(&object.name_any(), &world));
-    let generation = object.metadata.generation;
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    // The table belongs to another field manager.
-    let own = |status: AddressSpaceStatus| {
-        serde_json::to_value(AddressSpaceStatus { roots: Vec::new(), sequence: None, ..status })
-    };
-    let before = own(object.status.clone().unwrap_or_default())?;
-    world.reporter.report(object.as_ref(), &before, &own(status)?).await?;
-    Ok(verdict.outcome())
+    Ok(tell(&world, object.as_ref(), object.status.as_ref(), status, &verdict).await?)
 }
 
 fn totals(name: &str, world: &World) -> SpaceTotals {

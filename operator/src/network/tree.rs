@@ -303,8 +303,8 @@ fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Result<Option<Cidr>, Refused> 
         },
         Want::Pool(_) | Want::Release | Want::Find => before,
     };
-    if let (Some(cidr), Some(pool)) = (after, after.and_then(|cidr| pool_within(parent, &cidr))) {
-        return Err(Refused::RangeTaken { range: cidr.range(), other: format!("IPPool {pool}") });
+    if let Some(cidr) = after {
+        check_free(&[cidr.range()], booked(&[], parent.pools()))?;
     }
     if before != after {
         let uid = ask.uid.to_string();
@@ -325,15 +325,31 @@ fn decide<K: Table>(parent: &mut K, ask: &Ask) -> Result<Option<Cidr>, Refused> 
     Ok(after)
 }
 
-/// The pool of the parent whose ranges a network would touch.
-fn pool_within<K: Table>(parent: &K, cidr: &Cidr) -> Option<String> {
-    let touches = |pool: &&BookedPool| {
-        pool.ranges
-            .iter()
-            .filter_map(|text| text.parse::<AddressRange>().ok())
-            .any(|range| range.overlaps(&cidr.range()))
+/// What rows of a parent have: ranges, and whose they are.
+pub fn booked(
+    children: &[BookedPrefix],
+    pools: &[BookedPool],
+) -> impl Iterator<Item = (AddressRange, String)> {
+    let children = children.iter().filter_map(|child| {
+        Some((child.cidr.parse::<Cidr>().ok()?.range(), format!("Prefix {}", child.name)))
+    });
+    let pools = pools.iter().flat_map(|pool| {
+        let ranges = pool.ranges.iter().filter_map(|text| text.parse::<AddressRange>().ok());
+        ranges.map(|range| (range, format!("IPPool {}", pool.name)))
+    });
+    children.chain(pools)
+}
+
+/// Refuses ranges of which somebody has a part.
+fn check_free(
+    ranges: &[AddressRange],
+    mut taken: impl Iterator<Item = (AddressRange, String)>,
+) -> Result<(), Refused> {
+    let overlap = |(taken, other): (AddressRange, String)| {
+        let range = ranges.iter().find_map(|range| range.intersection(&taken))?;
+        Some(Refused::RangeTaken { range, other })
     };
-    parent.pools().iter().find(touches).map(|pool| pool.name.clone())
+    taken.find_map(overlap).map_or(Ok(()), Err)
 }
 
 fn book_pool<K: Table>(parent: &mut K, ask: &Ask, ranges: &[AddressRange]) -> Result<(), Refused> {
@@ -342,20 +358,10 @@ fn book_pool<K: Table>(parent: &mut K, ask: &Ask, ranges: &[AddressRange]) -> Re
     if parent.pools().iter().any(|pool| pool.uid == uid && pool.ranges == texts) {
         return Ok(());
     }
-    let others = parent.pools().iter().filter(|pool| pool.uid != uid).flat_map(|pool| {
-        let ranges = pool.ranges.iter().filter_map(|text| text.parse::<AddressRange>().ok());
-        ranges.map(move |range| (range, format!("IPPool {}", pool.name)))
-    });
-    let children = parent.children().iter().filter_map(|child| {
-        Some((child.cidr.parse::<Cidr>().ok()?.range(), format!("Prefix {}", child.name)))
-    });
-    for (taken, other) in others.chain(children) {
-        if let Some(range) = ranges.iter().find_map(|range| range.intersection(&taken)) {
-            return Err(Refused::RangeTaken { range, other });
-        }
-    }
-    let mut pools: Vec<BookedPool> =
+    let others: Vec<BookedPool> =
         parent.pools().iter().filter(|pool| pool.uid != uid).cloned().collect();
+    check_free(ranges, booked(parent.children(), &others))?;
+    let mut pools = others;
     let seq = parent.sequence().saturating_add(1);
     pools.push(BookedPool { name: ask.name.clone(), uid, ranges: texts, seq });
     pools.sort_by(|a, b| a.name.cmp(&b.name));

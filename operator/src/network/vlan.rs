@@ -1,8 +1,9 @@
 //! VLAN → an id of a pool, told in its status; given back before the object goes.
 
 use super::claimant::{claimant, created, not_allowed};
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
+use crds::Tenant;
 use crds::network::{ClaimPhase, VLAN, VLANPool, VLANStatus};
 use ids::{ResourceUid, well_known};
 use ipam::vlan::{VlanClaim, VlanId, VlanRefusal, VlanVerdict};
@@ -10,7 +11,6 @@ use kube::{Resource, ResourceExt};
 use operator_kit::apply::ApplyError;
 use operator_kit::cache::key_of;
 use operator_kit::controller::Outcome;
-use operator_kit::status::ReportError;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -25,12 +25,9 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold VLAN")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on VLAN")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of VLAN")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// One pass.
@@ -54,15 +51,9 @@ pub async fn reconcile(object: Arc<VLAN>, world: Arc<World>) -> Result<Outcome, 
         Err(verdict) => verdict,
         Ok((claim, pools)) => serve(&world, claim, &pools, &mut status).await?,
     };
-    let generation = object.metadata.generation;
     let is_bound = matches!(verdict, Verdict::Ready(..));
     status.phase = Some(if is_bound { ClaimPhase::Bound } else { ClaimPhase::Pending });
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    let before = serde_json::to_value(object.status.clone().unwrap_or_default())?;
-    let after = serde_json::to_value(status)?;
-    world.reporter.report(object.as_ref(), &before, &after).await?;
-    Ok(verdict.outcome())
+    Ok(tell(&world, object.as_ref(), object.status.as_ref(), status, &verdict).await?)
 }
 
 type Wanted = (VlanClaim, Vec<Arc<VLANPool>>);
@@ -92,14 +83,19 @@ fn resolve(object: &VLAN, world: &World, uid: ResourceUid) -> Result<Wanted, Ver
     if pools.is_empty() {
         return Err(not_allowed(&tenant));
     }
-    agree(object, world, &mut pools)?;
+    agree(object, world, &tenant, &mut pools)?;
     pools.sort_by_cached_key(|pool| pool.name_any());
     let reference = Arc::from(key_of(object));
     Ok((VlanClaim { uid, created: created(object), reference, tenant: account, id }, pools))
 }
 
-/// A VLAN that reaches a prefix is in the prefix's zone.
-fn agree(object: &VLAN, world: &World, pools: &mut Vec<Arc<VLANPool>>) -> Result<(), Verdict> {
+/// A VLAN that reaches a prefix is in the prefix's zone, and of the tenant that the prefix is kept for.
+fn agree(
+    object: &VLAN,
+    world: &World,
+    tenant: &Tenant,
+    pools: &mut Vec<Arc<VLANPool>>,
+) -> Result<(), Verdict> {
     let Some(name) = object.spec.prefix_ref.as_ref().map(|prefix| &prefix.name) else {
         return Ok(());
     };
@@ -107,6 +103,12 @@ fn agree(object: &VLAN, world: &World, pools: &mut Vec<Arc<VLANPool>>) -> Result
         let message = format!("spec.prefixRef.name: there is no Prefix {name}");
         return Err(Verdict::Waiting("PrefixNotFound", message));
     };
+    let kept = prefix.status.as_ref().and_then(|status| status.tenant.as_deref());
+    if kept.is_some_and(|kept| kept != tenant.name_any()) {
+        // For whom it is kept is not this tenant's to know.
+        let message = format!("spec.prefixRef.name: Prefix {name} is not for this tenant");
+        return Err(Verdict::Refused("NotAllowed", message));
+    }
     let zone = prefix.status.as_ref().and_then(|status| status.zone.clone());
     pools.retain(|pool| pool.spec.zone_ref.as_ref().map(|zone| zone.name.clone()) == zone);
     if pools.is_empty() {

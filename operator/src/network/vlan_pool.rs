@@ -1,6 +1,6 @@
 //! VLANPool → ranges of its fabric's register, and what has become of its ids.
 
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::network::{VLANPool, VLANPoolStatus, VlanState};
 use ids::{ResourceUid, well_known};
@@ -10,7 +10,7 @@ use network_objects::vlan::pool_of;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
 use operator_kit::group_commit::CommitError;
-use operator_kit::status::ReportError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -28,66 +28,97 @@ pub enum Error {
     /// A finalizer could not be written.
     #[error("hold VLANPool")]
     Apply(#[from] ApplyError),
-    /// The status could not be written.
+    /// The status could not be told.
     #[error("report on VLANPool")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of VLANPool")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// One pass.
 pub async fn reconcile(object: Arc<VLANPool>, world: Arc<World>) -> Result<Outcome, Error> {
     let uid: ResourceUid = object.uid().and_then(|uid| uid.parse().ok()).ok_or(Error::NoUid)?;
     let mut status = object.status.clone().unwrap_or_default();
-    let (name, fabric) = (object.name_any(), &object.spec.fabric);
     if object.metadata.deletion_timestamp.is_some() {
-        let live = status.owners.iter().filter(|owner| owner.state == VlanState::Allocated).count();
-        if live > 0 {
-            let message = format!("{live} ids are held by VLANs; delete those first");
-            return report(&object, &world, status, &Verdict::Waiting("InUse", message)).await;
-        }
-        // Nothing more is handed out before the ranges go to others; an id that came meanwhile is seen by the next pass.
-        let is_closed = status.registered.is_empty();
-        world.vlans.registered(&name, Vec::new()).await?;
-        if !is_closed {
-            return Ok(Outcome::Converged);
-        }
-        let released = world.vlans.register(fabric, &name, uid, Vec::new()).await?;
-        if let Err(why) = released {
-            return report(&object, &world, status, &Verdict::Waiting("NotReleased", why)).await;
-        }
-        world.applier.remove_finalizer(object.as_ref(), well_known::VLAN_POOL_FINALIZER).await?;
-        return Ok(Outcome::Converged);
+        return remove(&object, &world, uid, status).await;
     }
     if world.applier.add_finalizers(object.as_ref(), &[well_known::VLAN_POOL_FINALIZER]).await? {
         return Ok(Outcome::Converged);
     }
     let verdict = match pool_of(&object) {
         Err(refusal) => Verdict::Refused("InvalidPool", format!("spec.ranges: {refusal}")),
-        Ok(pool) => match world.vlans.register(fabric, &name, uid, kept(&status, &pool)).await? {
+        Ok(pool) => match register(&object, &world, uid, kept(&status, &pool)).await? {
             Err(why) => Verdict::Waiting("NotRegistered", format!("spec.ranges: {why}")),
             Ok(()) => {
-                world.vlans.registered(&name, pool.ranges.clone()).await?;
-                tell(&mut status, &pool);
+                world.vlans.registered(&object.name_any(), pool.ranges.clone()).await?;
+                describe(&mut status, &pool);
                 ready(&object, &status)
             }
         },
     };
-    report(&object, &world, status, &verdict).await
+    Ok(tell(&world, object.as_ref(), object.status.as_ref(), status, &verdict).await?)
+}
+
+/// Books these ranges on the fabric, in place of those the pool had.
+async fn register(
+    object: &VLANPool,
+    world: &World,
+    uid: ResourceUid,
+    ranges: Vec<VlanRange>,
+) -> Result<Result<(), String>, Error> {
+    Ok(world.vlans.register(&object.spec.fabric, &object.name_any(), uid, ranges).await?)
+}
+
+async fn remove(
+    object: &VLANPool,
+    world: &World,
+    uid: ResourceUid,
+    status: VLANPoolStatus,
+) -> Result<Outcome, Error> {
+    let before = object.status.as_ref();
+    if status.owners.iter().any(|owner| owner.state == VlanState::Allocated) {
+        let message = "VLANs hold ids of it; delete those first".to_owned();
+        let verdict = Verdict::Waiting("InUse", message);
+        return Ok(tell(world, object, before, status, &verdict).await?);
+    }
+    // Nothing more is handed out before the ranges go to others; an id that came meanwhile is seen by the next pass.
+    let is_closed = status.registered.is_empty();
+    world.vlans.registered(&object.name_any(), Vec::new()).await?;
+    if !is_closed {
+        return Ok(Outcome::Converged);
+    }
+    if let Err(why) = register(object, world, uid, Vec::new()).await? {
+        let verdict = Verdict::Waiting("NotReleased", why);
+        return Ok(tell(world, object, before, status, &verdict).await?);
+    }
+    world.applier.remove_finalizer(object, well_known::VLAN_POOL_FINALIZER).await?;
+    Ok(Outcome::Converged)
 }
 
 /// The declared ranges, and ids outside of them that are held or rest: nobody else may have those yet.
 fn kept(status: &VLANPoolStatus, pool: &VlanPool) -> Vec<VlanRange> {
-    let ids = status.owners.iter().filter_map(|owner| {
-        let id = u16::try_from(owner.id).ok().and_then(|id| VlanId::new(id).ok())?;
-        VlanRange::new(id, id).ok()
-    });
-    let outside = ids.filter(|id| !pool.ranges.iter().any(|range| range.overlaps(id)));
-    pool.ranges.iter().copied().chain(outside).collect()
+    let ids = status
+        .owners
+        .iter()
+        .filter_map(|owner| u16::try_from(owner.id).ok().and_then(|id| VlanId::new(id).ok()));
+    let is_outside = |id: &VlanId| !pool.ranges.iter().any(|range| range.contains(*id));
+    let outside: BTreeSet<VlanId> = ids.filter(is_outside).collect();
+    let mut kept = pool.ranges.clone();
+    let mut run: Option<(VlanId, VlanId)> = None;
+    for id in outside {
+        run = match run {
+            Some((first, last)) if last.number().saturating_add(1) == id.number() => {
+                Some((first, id))
+            }
+            ended => {
+                kept.extend(ended.and_then(|(first, last)| VlanRange::new(first, last).ok()));
+                Some((id, id))
+            }
+        };
+    }
+    kept.extend(run.and_then(|(first, last)| VlanRange::new(first, last).ok()));
+    kept
 }
 
-fn tell(status: &mut VLANPoolStatus, pool: &VlanPool) {
+fn describe(status: &mut VLANPoolStatus, pool: &VlanPool) {
     let is_inside = |id: i64| {
         let id = u16::try_from(id).ok().and_then(|id| VlanId::new(id).ok());
         id.is_some_and(|id| pool.ranges.iter().any(|range| range.contains(id)))
@@ -115,24 +146,4 @@ fn ready(object: &VLANPool, status: &VLANPoolStatus) -> Verdict {
         return Verdict::Ready("Exhausted", "every id is taken; VLANs wait".to_owned());
     }
     Verdict::Ready("HandsOut", "takes VLANs".to_owned())
-}
-
-/// Writes all but the table, which another field manager writes.
-async fn report(
-    object: &VLANPool,
-    world: &World,
-    mut status: VLANPoolStatus,
-    verdict: &Verdict,
-) -> Result<Outcome, Error> {
-    let generation = object.metadata.generation;
-    status.observed_generation = generation;
-    verdict.write(&mut status.conditions, generation, world.clock.now());
-    let own = |status: VLANPoolStatus| {
-        let (owners, registered) = (Vec::new(), Vec::new());
-        let (bitmap, sequence) = (None, None);
-        serde_json::to_value(VLANPoolStatus { owners, registered, bitmap, sequence, ..status })
-    };
-    let before = own(object.status.clone().unwrap_or_default())?;
-    world.reporter.report(object, &before, &own(status)?).await?;
-    Ok(verdict.outcome())
 }

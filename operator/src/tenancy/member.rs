@@ -4,7 +4,7 @@
 //! role taken away, a project left out, and an expiry all end the same way.
 
 use super::roles;
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::tenancy::{SubjectKind, TenantMemberStatus};
 use crds::{Tenant, TenantMember};
@@ -16,7 +16,6 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, ObjectMeta};
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
-use operator_kit::status::ReportError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +31,7 @@ pub enum Error {
     Apply(#[from] ApplyError),
     /// The status could not be written.
     #[error("report on TenantMember")]
-    Report(#[from] ReportError),
-    /// The status could not be built.
-    #[error("build status of TenantMember")]
-    Build(#[from] serde_json::Error),
+    Tell(#[from] TellError),
 }
 
 /// One pass.
@@ -64,10 +60,10 @@ pub async fn reconcile(member: Arc<TenantMember>, world: Arc<World>) -> Result<O
     }
     let wanted = bindings.iter().map(key).collect();
     prune(&member, &world, &wanted).await?;
-    report(&member, &world, &verdict, &bindings).await?;
+    let outcome = report(&member, &world, &verdict, &bindings).await?;
     Ok(match until_expiry(&member, now) {
-        Some(left) if verdict.outcome() == Outcome::Converged => Outcome::Waiting(left),
-        _ => verdict.outcome(),
+        Some(left) if outcome == Outcome::Converged => Outcome::Waiting(left),
+        _ => outcome,
     })
 }
 
@@ -196,16 +192,11 @@ async fn report(
     world: &World,
     verdict: &Verdict,
     bindings: &[RoleBinding],
-) -> Result<(), Error> {
-    let before = member.status.clone().unwrap_or_default();
+) -> Result<Outcome, Error> {
     let bound: BTreeSet<String> = bindings.iter().filter_map(ResourceExt::namespace).collect();
-    let mut status = TenantMemberStatus {
-        observed_generation: member.metadata.generation,
-        conditions: before.conditions.clone(),
+    let status = TenantMemberStatus {
         bound_namespaces: bound.into_iter().collect(),
+        ..member.status.clone().unwrap_or_default()
     };
-    verdict.write(&mut status.conditions, member.metadata.generation, world.clock.now());
-    let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(status)?);
-    world.reporter.report(member, &before, &after).await?;
-    Ok(())
+    Ok(tell(world, member, member.status.as_ref(), status, verdict).await?)
 }

@@ -2,7 +2,7 @@
 
 use super::isolation::{self, Reach};
 use super::tenant::namespace_labels;
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::tenancy::{NetworkIsolation, ProjectStatus};
 use crds::{Project, Tenant, VirtualMachine};
@@ -12,7 +12,6 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
-use operator_kit::status::ReportError;
 use std::sync::Arc;
 
 /// Why a pass failed.
@@ -23,7 +22,7 @@ pub enum Error {
     Apply(#[from] ApplyError),
     /// The status could not be written.
     #[error("report on Project")]
-    Report(#[from] ReportError),
+    Tell(#[from] TellError),
     /// A declaration could not be built.
     #[error("build resources of Project")]
     Build(#[from] serde_json::Error),
@@ -46,8 +45,7 @@ pub async fn reconcile(project: Arc<Project>, world: Arc<World>) -> Result<Outco
             Verdict::Ready("Reconciled", format!("namespace {} is in place", namespace.name_any()))
         }
     };
-    report(&project, &world, &verdict).await?;
-    Ok(verdict.outcome())
+    report(&project, &world, &verdict).await
 }
 
 fn reach(project: &Project) -> Reach {
@@ -115,17 +113,12 @@ fn namespace(
     }
 }
 
-async fn report(project: &Project, world: &World, verdict: &Verdict) -> Result<(), Error> {
-    let before = project.status.clone().unwrap_or_default();
-    let mut status = ProjectStatus {
-        observed_generation: project.metadata.generation,
-        conditions: before.conditions.clone(),
+async fn report(project: &Project, world: &World, verdict: &Verdict) -> Result<Outcome, Error> {
+    let status = ProjectStatus {
         namespace: made_namespace(project, world).map(|namespace| namespace.name_any()),
+        ..project.status.clone().unwrap_or_default()
     };
-    verdict.write(&mut status.conditions, project.metadata.generation, world.clock.now());
-    let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(status)?);
-    world.reporter.report(project, &before, &after).await?;
-    Ok(())
+    Ok(tell(world, project, project.status.as_ref(), status, verdict).await?)
 }
 
 /// The namespace that was made for the project, by the labels on it.
@@ -156,6 +149,5 @@ async fn close(project: &Project, world: &World) -> Result<Outcome, Error> {
         }
         Verdict::Waiting("ClosingNamespace", format!("namespace {name} is being removed"))
     };
-    report(project, world, &verdict).await?;
-    Ok(verdict.outcome())
+    report(project, world, &verdict).await
 }

@@ -5,7 +5,7 @@
 //! first (their last usage has to be durable), then projects, then the home namespace.
 
 use super::isolation::{self, Reach};
-use crate::report::Verdict;
+use crate::report::{TellError, Verdict, tell};
 use crate::world::World;
 use crds::tenancy::{DeletionPolicy, TenantPhase, TenantStatus};
 use crds::{Tenant, VirtualMachine};
@@ -15,7 +15,6 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use operator_kit::apply::ApplyError;
 use operator_kit::controller::Outcome;
-use operator_kit::status::ReportError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ pub enum Error {
     Apply(#[from] ApplyError),
     /// The status could not be written.
     #[error("report on Tenant")]
-    Report(#[from] ReportError),
+    Tell(#[from] TellError),
     /// A declaration could not be built.
     #[error("build resources of Tenant")]
     Build(#[from] serde_json::Error),
@@ -56,8 +55,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, world: Arc<World>) -> Result<Outcome
         (Verdict::Ready(..), _) => TenantPhase::Active,
         (Verdict::Waiting(..) | Verdict::Refused(..), _) => TenantPhase::Pending,
     };
-    report(&tenant, &world, phase, &verdict).await?;
-    Ok(verdict.outcome())
+    report(&tenant, &world, phase, &verdict).await
 }
 
 /// What has to hold before anything is made.
@@ -130,27 +128,22 @@ async fn report(
     world: &World,
     phase: TenantPhase,
     verdict: &Verdict,
-) -> Result<(), Error> {
-    let before = tenant.status.clone().unwrap_or_default();
+) -> Result<Outcome, Error> {
     let namespaces = world.namespaces_of(tenant);
     let home =
         namespaces.iter().find(|namespace| role_of(namespace) == Some(well_known::ROLE_HOME));
     let home = home.map(|namespace| namespace.name_any());
     let is_member = |namespace: Option<String>| namespace.is_some() && namespace == home;
     let members = world.members.store().state_filter(|member| is_member(member.namespace())).len();
-    let mut status = TenantStatus {
+    let status = TenantStatus {
         phase: Some(phase),
-        observed_generation: tenant.metadata.generation,
-        conditions: before.conditions.clone(),
         account_id: tenant.account_id().map(str::to_owned),
         home_namespace: home.clone(),
         namespaces: namespaces.iter().map(|namespace| namespace.name_any()).collect(),
         members: i64::try_from(members).ok(),
+        ..tenant.status.clone().unwrap_or_default()
     };
-    verdict.write(&mut status.conditions, tenant.metadata.generation, world.clock.now());
-    let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(status)?);
-    world.reporter.report(tenant, &before, &after).await?;
-    Ok(())
+    Ok(tell(world, tenant, tenant.status.as_ref(), status, verdict).await?)
 }
 
 fn role_of(namespace: &Namespace) -> Option<&str> {
@@ -163,8 +156,7 @@ async fn close(tenant: &Tenant, world: &World) -> Result<Outcome, Error> {
         world.applier.remove_finalizer(tenant, well_known::TENANT_FINALIZER).await?;
         return Ok(Outcome::Converged);
     };
-    report(tenant, world, TenantPhase::Closing, &verdict).await?;
-    Ok(verdict.outcome())
+    report(tenant, world, TenantPhase::Closing, &verdict).await
 }
 
 /// Does the next thing and says what is being waited for; `None` when nothing is left.

@@ -75,6 +75,15 @@ pub fn policy(
     }))
 }
 
+/// The zones that a policy was generated from.
+pub fn used_by(policy: &NetworkPolicy) -> BTreeSet<String> {
+    let source = policy.metadata.annotations.as_ref().and_then(|all| all.get(SOURCE_ANNOTATION));
+    let source: Option<Value> = source.and_then(|text| serde_json::from_str(text).ok());
+    let used = source.and_then(|source| source.get("used").cloned());
+    let used = used.and_then(|used| serde_json::from_value(used).ok());
+    used.unwrap_or_default()
+}
+
 /// Whether two policies let the same through; the API server stores no empty lists.
 pub fn is_same(one: &NetworkPolicy, other: &NetworkPolicy) -> bool {
     let rules = |policy: &NetworkPolicy| {
@@ -147,6 +156,7 @@ mod tests {
                 assert_eq!(allows(&of(from), true, address(to)), wanted, "{from} → {to}: leaves");
                 assert_eq!(allows(&of(to), false, address(from)), wanted, "{from} → {to}: arrives");
                 assert_eq!(may_begin(&zones, from, to), wanted);
+                assert_eq!(used_by(&of(from)), [from.to_owned()].into());
             }
         }
     }

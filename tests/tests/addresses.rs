@@ -365,11 +365,25 @@ async fn a_tree_is_carved_joined_again_and_read_from_its_parents() -> Result<()>
     let free = root.status.context("no status")?;
     assert_eq!(free.total.as_deref(), Some("262144"));
 
-    // A parent with children stays, and a child that goes makes room for who was refused.
+    // What is given back is joined again.
+    for part in ["classb", "small"] {
+        prefixes.delete(&name(part), &DeleteParams::default()).await?;
+        until_gone(&prefixes, &name(part)).await?;
+    }
+    until(&prefixes, &name("root"), "has one child and large blocks", |prefix| {
+        let sizes = prefix.status.as_ref().map(|status| &status.free_by_size);
+        children(prefix).len() == 1
+            && sizes.is_some_and(|sizes| {
+                sizes.get("/15").map(String::as_str) == Some("1") && !sizes.contains_key("/20")
+            })
+    })
+    .await?;
+
+    // A parent with a child stays.
     prefixes.delete(&name("root"), &DeleteParams::default()).await?;
     let kept = until(&prefixes, &name("root"), "stays", |prefix| reason(prefix) == "InUse").await?;
     assert!(kept.metadata.deletion_timestamp.is_some());
-    for part in [loser, winner, "classb", "small"] {
+    for part in [loser, winner] {
         prefixes.delete(&name(part), &DeleteParams::default()).await?;
     }
     until_gone(&prefixes, &name("root")).await?;
@@ -448,7 +462,7 @@ async fn a_zone_fences_who_uses_it_and_wants_its_vlan_first() -> Result<()> {
     apply(&vlans, json!({"metadata": {"name": "own"}, "spec": spec})).await?;
     until(&claims, "a", "is bound", is_bound).await?;
 
-    // Another tenant gets a block of its own.
+    // Another tenant finds no id left.
     let other = Home::open(&client).await?;
     let theirs: Api<VLAN> = Api::namespaced(client.clone(), &other.project);
     let spec = json!({"poolRef": {"name": vlan_pool}});
